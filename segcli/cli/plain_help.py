@@ -57,7 +57,16 @@ class _Command(_Quick, TyperCommand):
 
 
 class _Group(_Quick, TyperGroup):
-    """A group of commands."""
+    """A group of commands that knows words of other programs."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if ctx.parent is None and args[0] not in self.commands and not ctx.resilient_parsing:
+            from segcli.cli.other_words import said_here
+
+            here = said_here(args[0], self.commands)
+            if here is not None:
+                ctx.fail(f"No such command '{args[0]}': {here}")
+        return super().resolve_command(ctx, args)
 
 
 class App(typer.Typer):

@@ -116,7 +116,7 @@ def init_data(
     name = safe_name(name or folder.resolve().name or "data")
     dataset, experiment = out / "datasets" / f"{name}.yaml", out / "experiments" / f"{name}.yaml"
     for path in (dataset, experiment):
-        _refuse_occupied(path, folder, overwrite=overwrite)
+        _refuse_occupied(path, _other_name(folder, experiment, trains=trains), overwrite=overwrite)
     found, facts = look(folder, name, overrides, ask=ask, yes=yes)
     plan = plan_for(found, facts, minutes=minutes, vram=vram, trains=trains, listener=listener)
     write_text(dataset, dataset_text(found, dataset, Path.cwd()))
@@ -124,9 +124,16 @@ def init_data(
     return Begun(found, facts, plan, dataset, experiment)
 
 
-def _refuse_occupied(path: Path, folder: Path, *, overwrite: bool) -> None:
+def _other_name(folder: Path, experiment: Path, *, trains: bool) -> str:
+    """Say how to go on where the name is taken: with the experiment that is there, or under another name."""
+    if not trains:
+        return f"`segcli init {typed(folder)} OTHER_NAME`"
+    there = f"`segcli train {typed(experiment)}` trains it, " if experiment.is_file() else ""
+    return f"{there}`segcli train {typed(folder)} name=OTHER_NAME` begins another"
+
+
+def _refuse_occupied(path: Path, other: str, *, overwrite: bool) -> None:
     """Refuse to replace a file that is there, and to write where a file or a folder stands in the way."""
-    other = f"`segcli init {typed(folder)} OTHER_NAME`"
     blocked = file_above(path)
     if blocked is not None:
         raise ConfigError(

@@ -22,6 +22,8 @@ __all__ = [
 FIRST = Path("configs") / "exp.yaml"
 """Experiment to begin with, where there is no run."""
 EXPORTS = Path("outputs") / "exports"
+MOST = 5
+"""Runs that are listed where a name is unknown."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,14 @@ def _located(text: str | None) -> Located:
     for folder in (path, EXPERIMENTS / text):
         if is_file(folder / "config.yaml") or exists(folder / "checkpoints"):
             return Located(folder)
-    close = nearest(text, run_names())
-    hint = f"did you mean `{close}`?" if close else f"runs are folders under `{EXPERIMENTS}`"
-    raise CheckpointError(f"no run `{text}`", hint=hint)
+    raise CheckpointError(f"no run `{text}`", hint=_others(text))
+
+
+def _others(text: str) -> str:
+    """Say which run a misspelt name means, or else which runs there are, the newest first."""
+    names = run_names()
+    if close := nearest(text, names):
+        return f"did you mean `{close}`?"
+    first = ", ".join(f"`{name}`" for name in names[:MOST])
+    listed = f": {first}" + (f" and {len(names) - MOST} older ones" if len(names) > MOST else "") if names else ""
+    return f"runs are folders under `{EXPERIMENTS}`{listed}"

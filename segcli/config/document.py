@@ -12,6 +12,7 @@ import yaml
 from segcli.core.errors import ConfigError, DataError
 from segcli.core.foreign_paths import of_windows
 from segcli.core.names import printable
+from segcli.core.near_paths import meant
 from segcli.core.platform import is_pipe
 from segcli.core.strict_yaml import LONGEST, StrictLoader, Unreadable, said, said_with_hint
 from segcli.core.text import read_text
@@ -183,9 +184,13 @@ def files_of_folder(folder: Path) -> str:
 
 
 def _neighbours(path: Path) -> str | None:
+    if close := meant(path):
+        return close
     folder = next((parent for parent in path.parents if parent.is_dir()), Path())
     found = sorted(str(entry) for entry in folder.glob("*.yaml"))[:5]
-    return f"in `{folder}` there are {', '.join(found)}" if found else None
+    if found:
+        return f"in `{folder}` there {'are' if len(found) > 1 else 'is'} {', '.join(f'`{each}`' for each in found)}"
+    return "`segcli init FOLDER` writes one for a folder of images and masks"
 
 
 def _construct(loader: StrictLoader, node: yaml.Node, loc: Loc, path: Path, document: Document) -> Any:

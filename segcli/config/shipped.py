@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from segcli.core.errors import ConfigError, nearest
+from segcli.core.near_paths import meant
 from segcli.core.paths import exists
 
 __all__ = ["SCHEMA", "dataset_file", "folder", "jobs", "located", "named", "names", "shipped"]
@@ -74,7 +75,8 @@ def named(name: str) -> Path:
 
 def _unknown(message: str, name: str, *, datasets: bool) -> ConfigError:
     close = nearest(name, [*names(datasets=datasets), *(jobs() if datasets else ())])
-    return ConfigError(message, hint=f"did you mean `{close}`?" if close else "`segcli configs list` lists them")
+    there = f"did you mean `{close}`?" if close else meant(Path(name))
+    return ConfigError(message, hint=there or "`segcli configs list` lists them")
 
 
 def dataset_file(given: str, experiment: Path) -> Path | None:

@@ -43,7 +43,7 @@ class Conversion:
         given = COLOURS.get(self.color, self.channels)
         if given != self.channels:
             raise DataError(
-                f"data set `{dataset}`: `color: {self.color}` gives {given} channels, "
+                f"data set `{dataset}`: `color: {self.color}` gives {given} {'channel' if given == 1 else 'channels'}, "
                 f"but `num_channels` is {self.channels}",
                 hint=f"set `num_channels: {given}`",
             )

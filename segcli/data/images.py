@@ -33,6 +33,10 @@ if is_command_line():
     cv2.setNumThreads(0)  # several images are read at once in any case
 EXTENSIONS = tuple(ending.removeprefix(".") for ending in endings(2))
 """File extensions of images."""
+DARK = 64
+"""8-bit images with fewer than 0.5 % of their values from here on are brightened for people."""
+BRIGHTENED = 8.0
+"""Largest factor by which they are."""
 
 
 def natural_key(path: Path) -> list[str | int]:
@@ -160,13 +164,25 @@ def read_voxels(path: Path, *, labels: bool = False) -> Array:
 
 
 def as_rgb(image: Array) -> Array:
-    """Turn an image `(H, W, C)` into 8-bit RGB; if it is not 8-bit, stretch its 0.5 to 99.5 percentile to the range."""
+    """Turn an image `(H, W, C)` into 8-bit RGB for people to look at.
+
+    If it is not 8-bit, its 0.5 to 99.5 percentile is stretched to the range.
+    8-bit images that are almost black, such as those of fluorescence, are brightened.
+    """
     pixels = image[:, :, :3] if image.shape[2] >= 3 else np.repeat(image[:, :, :1], 3, axis=2)
     if pixels.dtype == np.uint8:
-        return np.array(pixels)
+        return _brightened(pixels)
     low, high = np.percentile(pixels, [0.5, 99.5])
     unit = np.clip((pixels.astype(np.float32) - low) / max(float(high - low), 1e-6), 0.0, 1.0)
     return np.asarray(unit * 255, dtype=np.uint8)
+
+
+def _brightened(pixels: Array) -> Array:
+    """Copy 8-bit pixels; those of an image almost without any that reach `DARK` are multiplied."""
+    if np.count_nonzero(pixels >= DARK) >= 0.005 * pixels.size:
+        return np.array(pixels)
+    gain = min(255 / max(float(np.percentile(pixels, 99.5)), 1.0), BRIGHTENED)
+    return np.asarray(np.clip(pixels * gain, 0, 255), dtype=np.uint8)
 
 
 def supported(pixels: Array, path: Path) -> Array:

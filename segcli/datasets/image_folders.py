@@ -18,6 +18,7 @@ from segcli.core.cached import cached_method
 from segcli.core.errors import DataError
 from segcli.core.files import shown
 from segcli.core.names import composed, existing, fits, without_affixes
+from segcli.core.near_paths import folders_in
 from segcli.data.checks import Finding, extra_label, unusable_split
 from segcli.data.classes.binary_masks import BinaryMasks
 from segcli.data.classes.class_files import JoinedMasks
@@ -316,10 +317,9 @@ class ImageFolders(Pictures):
             moved = self._given(split) is None and not self.root.exists()
             key = "root" if moved or self.config.split.by != "folders" else split
             hint = f"set `dataset.paths.{key}`, or the folder's name with `dataset.{kind}_folder`"
-            if kind == "fov":
-                hint += "; `dataset.fov_folder=null` if there are none"
+            hint += "; `dataset.fov_folder=null` if there are none" if kind == "fov" else ""
             raise self.missing_root() or DataError(
-                f"no folder `{folder}` with the {WORDS[kind]} of split `{split}`", hint=hint
+                f"no folder `{folder}` with the {WORDS[kind]} of split `{split}`", hint=hint + folders_in(folder.parent)
             )
         return self._of_folder(folder, kind)
 

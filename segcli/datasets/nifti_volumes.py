@@ -19,6 +19,7 @@ from pydantic import Field, field_validator
 from segcli.core.cached import cached_method
 from segcli.core.errors import DataError
 from segcli.core.names import composed, existing, fits, safe_name
+from segcli.core.near_paths import folders_in
 from segcli.core.types import Array
 from segcli.data.checks import Finding, doubles, extra_label, raise_on_error, unusable_split
 from segcli.data.classes.class_files import joined, marked
@@ -216,7 +217,8 @@ class NIfTIVolumes(Volumes):
             missing = self.missing_root()
             raise missing or DataError(
                 f"no folder `{folder}` with the {what}",
-                hint=f"set `dataset.paths.root`, or the folder's name with `dataset.{kind}_folder`",
+                hint=f"set `dataset.paths.root`, or the folder's name with `dataset.{kind}_folder`"
+                + folders_in(folder.parent),
             )
         found: Files = {}
         for path in sorted(folder.iterdir(), key=natural_key):

@@ -17,6 +17,7 @@ from pydantic import Field
 from segcli.core.cached import cached_method
 from segcli.core.errors import DataError
 from segcli.core.names import composed, existing, fits
+from segcli.core.near_paths import folders_in
 from segcli.data.checks import Finding, by_name, doubles, extra_label
 from segcli.data.classes.masks import MaskFormat, MaskReader
 from segcli.data.samples import Case
@@ -104,7 +105,7 @@ class Sequences(Pictures):
         if not folder.is_dir():
             raise self.missing_root() or DataError(
                 f"no folder `{folder}` with the images",
-                hint="set `dataset.paths.root`, or the folder's name with `dataset.images`",
+                hint=f"set `dataset.paths.root`, or the folder's name with `dataset.images`{folders_in(self.root)}",
             )
         there = list(self._folders)
         if not there:

@@ -20,7 +20,7 @@ from segcli.core.free_memory import TOO_LARGE, refuse_more_than_free
 from segcli.core.platform import is_pipe
 from segcli.core.registry import FILES
 from segcli.core.types import Array
-from segcli.files._endings import ending_of, endings, other_volume, stated_formats, stem_of
+from segcli.files._endings import ending_of, endings, misfit, other_volume, stated_formats, stem_of
 from segcli.files._header import Header, once
 
 if TYPE_CHECKING:
@@ -303,7 +303,7 @@ def is_picture_folder(path: Path, ndim: int) -> bool:
 
 
 def format_of(path: Path, ndim: int) -> type[FileFormat] | None:
-    """Choose the format that opens a file or folder; None if it is not a volume.
+    """Choose the format that opens a file or folder; None if it has another number of axes.
 
     2D files with an unknown extension may be images that Pillow can read.
     """
@@ -319,7 +319,8 @@ def _of_ending(ending: str, ndim: int) -> type[FileFormat] | None:
         if ending in each.endings and ndim in each.axes and not each.is_folder:
             kind: type[FileFormat] = FILES.load(each.name)
             return kind
-    other: type[FileFormat] | None = FILES.load("png") if ndim == 2 else None
+    is_of_volumes = any(ending in each.endings and ndim not in each.axes for each in stated_formats())
+    other: type[FileFormat] | None = FILES.load("png") if ndim == 2 and not is_of_volumes else None
     return other
 
 
@@ -350,9 +351,7 @@ def open_picture(path: Path, ndim: int, index: int | None = None) -> Picture:
     """
     kind = format_of(path, ndim)
     if kind is None:
-        known = ", ".join(endings(ndim))
-        hint = other_volume(path) or f"volumes end in {known}; 2D images need a 2D model"
-        raise DataError(f"`{path}` is not a volume that can be read", hint=hint)
+        raise misfit(path, ndim)
     with reading(path, WORDS[ndim]):
         picture = kind.open(path, ndim, index)
     if min(picture.size) < 1:

@@ -6,9 +6,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from segcli.core.errors import DataError
 from segcli.core.registry import FILES
 
-__all__ = ["Stated", "ending_of", "endings", "other_volume", "stated_formats", "stem_of"]
+__all__ = ["Stated", "ending_of", "endings", "misfit", "other_volume", "stated_formats", "stem_of"]
 
 FOR_NIBABEL = (".mgz", ".mgh", ".mnc", ".nii.bz2", ".nii.zst")
 FOR_ITK = (".nrrd", ".nhdr", ".mha", ".mhd", ".hdr", ".hdr.gz", ".img", ".img.gz", ".gipl", ".gipl.gz")
@@ -106,3 +107,13 @@ def other_volume(path: Path) -> str | None:
     if name.endswith(ONE_SLICE):
         return "`segcli predict` takes the folder of a DICOM series; `dcm2niix` converts it to NIfTI"
     return None
+
+
+def misfit(path: Path, ndim: int) -> DataError:
+    """Say that no reader of images with `ndim` axes opens a file, and which files are read."""
+    known = ", ".join(endings(ndim))
+    if ndim == 2:
+        hint = f"a 2D model takes images that end in {known}; volumes need a 3D model"
+        return DataError(f"`{path}` is a volume, not an image", hint=hint)
+    hint = other_volume(path) or f"volumes end in {known}; 2D images need a 2D model"
+    return DataError(f"`{path}` is not a volume that can be read", hint=hint)

@@ -139,7 +139,8 @@ def _proposed(result: Stats) -> Iterator[str]:
 
 def split(result: SplitDrawn) -> Iterator[Any]:
     """Show the size of each split, and the split file."""
-    table = Table(title=f"Split of {escape(result.dataset)}", title_justify="left")
+    yield f"[italic]Split of {escape(result.dataset)}[/]"  # above the table, whose title would break at its width
+    table = Table()
     counted = [] if result.unit in ("image", "frame") else [f"{result.unit}s"]
     for heading in ("split", *counted, "images"):
         table.add_column(heading, justify="left" if heading == "split" else "right")

@@ -10,7 +10,7 @@ from markupsafe import Markup, escape
 from segcli.core.types import Array
 from segcli.data.images import as_rgb
 from segcli.data.samples import resize
-from segcli.report.cells import class_heading, images_behind, with_unit
+from segcli.report.cells import class_heading, images_behind, plural, with_unit
 from segcli.report.html import (
     Cell,
     Section,
@@ -106,11 +106,11 @@ def evaluation_page(
         whole: Scores of samples, where the cases of `result` are crops of them.
         answers: Predicted classes of whole cases.
     """
-    classes, about = result.classes, f"{result.num_images} images"
+    classes, about = result.classes, plural(result.num_images, "image")
     levels = [("Metrics", result, run.unit)]
     if whole is not None:
         word = answers.word if answers is not None else "case"
-        about = f"{whole.num_images} {word}s in {result.num_images} crops"
+        about = f"{plural(whole.num_images, word)} in {plural(result.num_images, 'crop')}"
         levels = [(f"Metrics by {word}", whole, f"{word}s"), ("Metrics by crop", result, "crops")]
     sections: list[Section] = [("", joined([_cards(levels[0][1]), _facts(result, run, about)]))]
     for heading, scored, counted in levels:
@@ -178,7 +178,7 @@ def _metrics(result: Evaluated) -> Markup:
         for entry in result.scores
     ]
     parts: list[Markup] = [
-        table(f"{result.num_images} images of split {result.split}", [*headings, "over all", "images"], rows),
+        table(f"{plural(result.num_images, 'image')} of split {result.split}", [*headings, "over all", "images"], rows),
         note(f"Intervals: percentile bootstrap over images, {result.resamples:,} resamples."),
         *map(note, result.notes),
     ]
@@ -248,7 +248,7 @@ def _images(result: Evaluated) -> Markup:
     )
     names = [with_unit(entry.name, result.units) for entry in result.scores]
     made = table(f"By {result.ranked_by}, the worst first{more}", ["image", *grouped, *names], rows)
-    return folded(f"{len(shown)} images", made)
+    return folded(plural(len(shown), "image"), made)
 
 
 def _mistakes(answers: Answers, classes: Sequence[str]) -> Markup:

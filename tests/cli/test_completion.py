@@ -301,6 +301,9 @@ def test_bash_completes(place):
     shell.expect_exact("training.epochs=5 end")  # no blank after the sign
     shell.send("\x15")
     typed(shell, "segcli eval --split t\t\t", "test   train")
+    (place / "configs/two words.yaml").touch()
+    typed(shell, "segcli train configs/tw\t", "configs/two\\ words.yaml ")
+    typed(shell, "segcli train 'configs/tw\t", "'configs/two words.yaml' ")
     (place / "photos").mkdir()
     typed(shell, "segcli predict pho\t", "photos/")  # the shell's own completion of file names
     typed(shell, "segcli eval --out=pho\t", "photos/")

@@ -42,7 +42,9 @@ def test_a_folder_is_trained_and_scored_and_the_two_files_stay(
     assert (workplace / "outputs/tests/cells/test_metrics.yaml").is_file()
     again = run_cli("train", "cells", "--yes")
     assert again.code == 2
-    assert "configs/experiments/cells.yaml` exists" in again.err or "configs/datasets/cells.yaml` exists" in again.err
+    assert "configs/datasets/cells.yaml` exists" in again.err
+    assert "`segcli train configs/experiments/cells.yaml` trains it" in again.err
+    assert "`segcli train cells name=OTHER_NAME` begins another, or replace it with `--overwrite`" in again.err
 
 
 def test_what_has_no_split_to_score_is_trained_and_not_scored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ import tifffile
 from PIL import Image
 
 from segcli.core.errors import DataError
-from segcli.data.images import natural_key, read_image, read_labels
+from segcli.data.images import as_rgb, natural_key, read_image, read_labels
 from segcli.files import read_header
 from segcli.files.png import PNG
 
@@ -113,6 +113,17 @@ def damaged(folder, name):
 def test_a_damaged_file_is_told_by_name_and_never_filled_with_grey(tmp_path, name):
     with pytest.raises(DataError, match=name):
         read_image(damaged(tmp_path, name))
+
+
+def test_an_image_that_is_almost_black_is_brightened_for_people_and_keeps_its_hue():
+    ramp = np.arange(40, dtype=np.uint8).repeat(10).reshape(20, 20, 1)
+    dark = np.concatenate([ramp, ramp // 2, ramp // 4], axis=2)
+    shown = as_rgb(dark)
+    assert shown.max() == 255
+    assert np.abs(shown - dark * (255 / 39)).max() < 1
+    assert np.abs(as_rgb(dark // 8) - (dark // 8) * 8.0).max() == 0  # noise does not become a picture
+    dark[:2, :2] = 64
+    np.testing.assert_array_equal(as_rgb(dark), dark)
 
 
 def test_files_sort_as_people_count():

@@ -186,6 +186,14 @@ def test_other_formats_of_volumes_are_refused_with_the_way_to_nifti(tmp_path, na
     assert way in caught.value.hint
 
 
+@pytest.mark.parametrize("name", ["a.nii.gz", "a.NII", "a.h5"])
+def test_a_volume_for_a_2d_model_is_told_apart_from_a_damaged_image(tmp_path, name):
+    (tmp_path / name).write_bytes(bytes(400))
+    with pytest.raises(DataError, match="is a volume, not an image") as caught:
+        open_picture(tmp_path / name, 2)
+    assert caught.value.hint.endswith("volumes need a 3D model")
+
+
 # ---- compression
 
 WHOLE = (slice(0, 50), slice(0, 40), slice(0, 60))

@@ -192,3 +192,9 @@ def test_a_page_full_of_noise_stays_small(tmp_path):
     cases = [CasePicture(f"{index}", 0.5, panels) for index in range(8)]
     page = read(tmp_path, evaluated(200, None), worst=cases[:4], best=cases[4:])
     assert len(page.source) < 6 * 2**20
+
+
+def test_one_image_is_counted_as_one(tmp_path):
+    page = read(tmp_path, evaluated(1, None))
+    assert "1 image of split test" in page.text
+    assert "1 images" not in page.text

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from segcli.core.errors import DataError
+from segcli.core.near_paths import meant
 from segcli.data.images import natural_key
 from segcli.files import endings, is_picture_folder, other_volume
 
@@ -44,7 +45,7 @@ def files_of(inputs: Sequence[str], ndim: int, extensions: Sequence[str] = ()) -
         else:
             matches = sorted(map(Path, glob.glob(text, recursive=True)), key=natural_key)  # noqa: PTH207 - absolute too
             if not matches:
-                raise DataError(f"no file, folder or match for `{text}`")
+                raise DataError(f"no file, folder or match for `{text}`", hint=meant(path))
             # links that lead nowhere stay: they are told one by one, as those in a folder
             images = [match for match in matches if not match.is_dir() or is_picture_folder(match, ndim)]
             if not images:

@@ -35,7 +35,10 @@ def divided_neighbours(images: Images) -> Iterator[Finding]:
         f"{len(apart)} of {len(pairs)} neighbouring images are in different splits, such as {images.name(one)} and "
         f"{images.name(other)}; neighbours look alike (likeness {near:.2f}, others {far:.2f})"
     )
-    hint = "they seem to be slices or frames of one thing: give each split whole stretches, with lists of names"
+    hint = (
+        "they seem to be slices or frames of one thing: give each split whole stretches, "
+        "with `split: {by: lists, val: [NAME, ...]}`"
+    )
     file, others = images.cases[one].image, (images.cases[other].image,)
     yield Finding("divided_neighbours", "warning", file, message, hint, others)
 

@@ -19,7 +19,8 @@ SHOWN = 4
 """Tiles of a picture that are named."""
 LEAK = "remove it from one of the splits, else the scores are too good"
 TILES = (
-    "put all tiles of a picture into one split, such as with lists of names: scores of neighbouring tiles are too good"
+    "put all tiles of a picture into one split, such as with `split: {by: lists, val: [NAME, ...]}`: "
+    "scores of neighbouring tiles are too good"
 )
 
 
