@@ -11,6 +11,11 @@ _segcli() {
     mapfile -t COMPREPLY < <(env _SEGCLI_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=get-args _TYPER_COMPLETE_ARGS="$line" "$1" 2>/dev/null | cut -f1 | grep .)
     if [[ ${COMPREPLY[0]-} == *:files ]]; then COMPREPLY=(); compopt -o default; return; fi
     COMPREPLY=("${COMPREPLY[@]#"${current%"${current##*[=:]}"}"}")
+    for i in "${!COMPREPLY[@]}"; do  # names with spaces become one word; in quotes they are one already
+        if [[ ${COMPREPLY[i]} == *[[:space:]\&\;\(\)]* && $word != [\'\"]* ]]; then
+            printf -v "COMPREPLY[i]" %q "${COMPREPLY[i]}"
+        fi
+    done
     if [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == *[=/] ]]; then compopt -o nospace; fi
 }
 complete -F _segcli segcli
