@@ -38,11 +38,11 @@ class Key:
 
 @cache
 def keys_of(section: Section) -> dict[str, Key]:
-    """Read the keys of a section, in the order of the source; those of its base classes come first."""
+    """Read the keys of a section, in the order in which pydantic has them: those of the last base class come first."""
     module = _module(section.module)
     node = module.classes[section.name]
     found: dict[str, Key] = {}
-    for base in node.bases:
+    for base in reversed(node.bases):  # the keys of the first one count most
         above = module.section(ast.unparse(base))
         found |= keys_of(above) if above is not None else {}
     for statement in node.body:
