@@ -1,20 +1,22 @@
 """Growth of time and memory of each command with the number of images, of classes, of pixels and of voxels.
 
-Run: python benchmarks/scaling.py [images] [classes] [sides] [volumes] [--quick] [--sizes 100 1000 4000] [--json FILE]
+Run: python benchmarks/scaling.py [images] [classes] [sides] [volumes] [--quick] [--sizes 100 1000 4000]
+                                  [--commands start check] [--json FILE]
 
 Data are generated, and the network is tiny, so that what is measured is the work around it. Each command is a process
-of its own, whose processor time and peak memory count: `start` (training of one batch, without validation), `check`,
+of its own, whose processor time and peak memory count: `start` (training of one batch, without validation), `check`
+(of the data-set file: that of a run imports PyTorch behind the reading, whose memory would hide that of small sizes),
 `epoch` (training of all images, with validation and report, less the time of `start`), `eval` and `predict` of as many
 other images. `--quick` leaves out the largest size of each part, and takes minutes.
 
 Each size is measured at least twice. What counts is the shortest time and the lowest peak; the noise of a size is the
 spread of its repeats, at least that of the smallest size, and at least 0.05 s or 4 MiB.
 
-A command must grow no faster than its work. What it costs anyhow is taken off: only increments since the smallest size
-count, and those that are above twice their noise. The slope is that of their logarithms between the two largest sizes;
-work that costs the same for each image, class, pixel or voxel has a slope of 1. The cost of an item (increment by work)
-is also compared between the two largest sizes, so that a cost that begins late is found. Both are told with what noise
-makes of them. The verdict is
+A command must grow no faster than its work. What it costs anyhow is taken off: only increments since the size with the
+lowest cost, of all but the two largest sizes, count, and those that are above twice their noise. The slope is that of
+their logarithms between the two largest sizes; work that costs the same for each image, class, pixel or voxel has a
+slope of 1. The cost of an item (increment by work) is also compared between the two largest sizes, so that a cost that
+begins late is found. Both are told with what noise makes of them. The verdict is
 
 - `flat` if the largest increment does not stand out of the noise: there is nothing to be told of it,
 - `ok` if the slope is at most 1.1, and an item costs at most 1.25 times as much,
@@ -141,6 +143,7 @@ def prepare(part: str, size: int, folder: Path) -> tuple[Path, Path, list[str]]:
         "device": "cpu",
     }
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    (folder / "data.yaml").write_text(yaml.safe_dump({"name": "scaling", **config["dataset"]}))
     return folder / "config.yaml", images, alone
 
 
@@ -165,17 +168,17 @@ def measure(words: list[str], folder: Path, most_s: float) -> Used | None:
 
 
 def measured(
-    part: str, size: int, most_s: float, skipped: set[str], repeats: int
+    part: str, size: int, most_s: float, commands: Sequence[str], repeats: int
 ) -> Iterator[tuple[str, list[Used] | None]]:
-    """Run all commands at one size, each some times in turn; those that took too long at a smaller one are skipped."""
+    """Run these commands at one size, each some times in turn; the others have no measurements."""
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
         config, images, alone = prepare(part, size, folder)
-        found: dict[str, list[Used] | None] = {name: None if name in skipped else [] for name in COMMANDS}
+        found: dict[str, list[Used] | None] = {name: [] if name in commands else None for name in COMMANDS}
         for index in range(repeats):
             runs = {
                 "start": ["train", str(config), *alone, "data.limit_batches=1", f"output.dir=first{index}"],
-                "check": ["data", "check", str(config)],
+                "check": ["data", "check", str(folder / "data.yaml")],
                 "epoch": ["train", str(config), f"output.dir=run{index}"],
                 "eval": ["eval", "run0", "--split", "test", "--out", f"scores{index}"],
                 "predict": ["predict", str(images), "--run", "run0", "--out", f"masks{index}"],
@@ -225,7 +228,13 @@ def growth(works: Sequence[float], rows: Sequence[Sequence[float]], unit: str) -
         >>> round(slope.value, 2), round(slope.least, 2), round(dearer.value, 2)
         (1.0, 0.97, 1.0)
         >>> growth([1, 11, 101], [[2.0, 2.3], [2.3, 2.2], [1.9, 2.4]], "s")
+        >>> slope, _ = growth([1, 8, 27, 64], [[455, 455], [442, 447], [463, 463], [509, 510]], "MiB")
+        >>> round(slope.value, 2)
+        1.07
     """
+    costs = [min(row) for row in rows[:-2]] or [min(rows[0])]
+    first = costs.index(min(costs))
+    works, rows = works[first:], rows[first:]
     noises = noises_of(rows, unit)
     sizes = [
         (work - works[0], min(row) - min(rows[0]), noise)
@@ -295,6 +304,7 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", help="other sizes, for one part; a slope needs three")
     parser.add_argument("--quick", action="store_true", help="leave out the largest size of each part")
     parser.add_argument("--repeats", type=int, default=2, help="runs of each command at each size, at least 2")
+    parser.add_argument("--commands", nargs="+", choices=COMMANDS, default=COMMANDS)
     parser.add_argument("--most-s", type=float, default=120.0, help="seconds of the processor that a command may take")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
@@ -305,10 +315,12 @@ def main() -> None:
     well, kept = True, {}
     for part in options.parts or list(SIZES):
         sizes = sorted(options.sizes or (SIZES[part][:-1] if options.quick else SIZES[part]))
-        found: dict[str, list[list[Used] | None]] = {command: [] for command in COMMANDS}
+        found: dict[str, list[list[Used] | None]] = {command: [] for command in options.commands}
         for size in sizes:
-            skipped = {name for name, row in found.items() if None in row}
-            for command, used in measured(part, size, options.most_s, skipped, options.repeats):
+            commands = [name for name, row in found.items() if None not in row]  # none that took too long before
+            for command, used in measured(part, size, options.most_s, commands, options.repeats):
+                if command not in found:
+                    continue
                 found[command].append(used)
                 print(f"{part} {size} {command}: {used}", file=sys.stderr, flush=True)
         lines, fine = table(part, sizes, found)
