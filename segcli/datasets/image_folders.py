@@ -234,7 +234,8 @@ class ImageFolders(Pictures):
             ends, place = endings_of(config.extensions), existing(folder, config.image_folder)
             findings += unused_files(place, self.channels, ends, others, config.exclude)
         if config.class_suffixes:
-            kinds, ends = (self._files(folder, "image", split), labels, fovs), endings_of(self._read("label"))
+            kinds = (self._files(folder, "image", split), self._files(folder, "label", split), fovs)
+            ends = endings_of(self._read("label"))
             used = {path for files in kinds for paths in files.values() for path in paths}
             findings += unnamed_files(folder, config.label_folder, self.classes, ends, used, config.exclude)
         if config.split.by == "folders":

@@ -158,10 +158,11 @@ class NIfTIVolumes(Volumes):
         images, labels = existing(self.root, config.image_folder), existing(self.root, config.label_folder)
         channels = {each: self._files("image", self.channels, each) for each in self.channels.suffixes}
         parts = {each: self._files("label", self.maps, each) for each in self.maps.suffixes}
+        every = {path for files in (*channels.values(), *parts.values()) for paths in files.values() for path in paths}
         taken: set[Path] = set()
         if images.resolve() == labels.resolve() and (any(self.maps.suffixes) or config.label_prefix):
             taken = {path for maps in parts.values() for paths in maps.values() for path in paths}  # told by affixes
-        every, channels = channels, self._kept(channels, taken)
+        channels = self._kept(channels, taken)
         there, lacking = self.channels.complete(channels)
         parts = {
             each: {key: paths for key, paths in maps.items() if not fits(key, config.exclude)}
@@ -178,10 +179,8 @@ class NIfTIVolumes(Volumes):
         }
         findings += lacking_classes(list(cases.values()), config)
         if config.class_suffixes:
-            kinds = (*every.values(), *parts.values())
-            used = {path for files in kinds for paths in files.values() for path in paths}
             place = config.label_folder
-            findings += unnamed_files(self.root, place, self.maps, config.extensions, used, config.exclude)
+            findings += unnamed_files(self.root, place, self.maps, config.extensions, every, config.exclude)
         for case in cases.values():
             if case.label is None:
                 expected = labels / f"{config.label_prefix}{case.id}{self.maps.suffixes[0]}.*"

@@ -98,6 +98,7 @@ def test_one_suffix_is_a_binary_mask_and_the_other_file_is_told(layout, workplac
     (finding,) = findings_of(made)
     assert (finding.code, finding.severity) == ("unread_files", "warning")
     assert "holds 4 files that no suffix of `class_suffixes` fits: `p0_MA.png`" in finding.message
+    assert findings_of(layout(exclude=["p1"])) == []  # its masks have a suffix
 
 
 @pytest.mark.parametrize("end", ENDS)

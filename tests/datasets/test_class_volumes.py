@@ -114,6 +114,7 @@ def test_a_class_that_is_not_named_is_told_and_a_missing_file_is_refused(layout,
     (finding,) = findings_of(layout())
     assert finding.code == "missing_class"
     assert "has no mask of class `spleen` (2 of 2) beside" in finding.message
+    assert findings_of(layout(exclude=["s1"])) == []
     with pytest.raises(DataError) as raised:
         layout().cases("train")
     assert raised.value.message == finding.message
