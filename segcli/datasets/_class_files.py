@@ -58,10 +58,12 @@ class ClassFiles(ChannelFiles):
         Example:
             >>> ClassFiles("", ["a/_x", "b/"]).key(Path("masks/b/p7.png"))
             ('p7', 1)
+            >>> ClassFiles("", ["_x", "b/_x"]).key(Path("masks/b/p7_x.png"))
+            ('p7', 1)
         """
         name, place = composed(stem(path)), [composed(part) for part in path.parent.parts]
         parts = [(suffix.rpartition("/"), position) for position, suffix in enumerate(self.suffixes)]
-        for (folder, _, end), position in sorted(parts, key=lambda each: -len(each[0][2])):
+        for (folder, _, end), position in sorted(parts, key=lambda each: (not each[0][0], -len(each[0][2]))):
             inner = [composed(part) for part in Path(folder).parts]
             key = without_affixes(name, self.prefix, [end]) if place[len(place) - len(inner) :] == inner else None
             if key is not None:
