@@ -284,6 +284,14 @@ def test_masks_of_a_class_that_declare_white_as_zero_are_told(layout, workplace)
     assert told.file.name == "p1_EX.tif"
 
 
+def test_classes_marked_with_different_numbers_are_told_with_a_hint_that_class_suffixes_allow(layout):
+    made = layout()
+    for case in all_of(made).values():
+        made.examine(case)
+    (told,) = made.compared(("train", "val"))
+    assert (told.code, "all are read alike" in told.hint, "ignore" in told.hint) == ("mixed_mask_coding", True, False)
+
+
 def test_the_files_that_overlap_are_named_and_not_a_third_one():
     marks = {"a": [1, 1, 1, 0, 0, 0, 0], "b": None, "c": [0, 0, 0, 1, 1, 0, 0], "d": [0, 0, 0, 0, 1, 1, 1]}
     files = [None if each is None else (Path(f"{name}.png"), np.array([each])) for name, each in marks.items()]
