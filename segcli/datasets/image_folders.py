@@ -238,7 +238,7 @@ class ImageFolders(Pictures):
             ends = endings_of(self._read("label"))
             used = {path for files in kinds for paths in files.values() for path in paths}
             findings += unnamed_files(folder, config.label_folder, self.classes, ends, used, config.exclude)
-        if config.split.by == "folders":
+        if config.split.by == "folders" or config.class_suffixes:
             findings += [
                 extra_label(paths[0], existing(folder, config.image_folder))
                 for key, paths in labels.items()

@@ -172,7 +172,8 @@ class NIfTIVolumes(Volumes):
         findings += [finding for maps in parts.values() for finding in doubles(maps, "label map")]
         known = {key for files in channels.values() for key in files}
         maps, of_classes = first_and_all(parts, several=bool(config.class_suffixes))
-        findings += [extra_label(path, images) for key, path in maps.items() if key not in known and images != labels]
+        if images != labels or config.class_suffixes:
+            findings += [extra_label(path, images) for key, path in maps.items() if key not in known]
         cases = {
             key: Case(key, first, maps.get(key), others=tuple(others), class_files=of_classes.get(key, ()))
             for key, (first, *others) in there.items()

@@ -99,6 +99,9 @@ def test_one_suffix_is_a_binary_mask_and_the_other_file_is_told(layout, workplac
     assert (finding.code, finding.severity) == ("unread_files", "warning")
     assert "holds 4 files that no suffix of `class_suffixes` fits: `p0_MA.png`" in finding.message
     assert findings_of(layout(exclude=["p1"])) == []  # its masks have a suffix
+    (workplace / "data/masks/p1_MA.png").rename(workplace / "data/masks/p1_SOFT_EX.png")
+    told = {finding.code: finding.file.name for finding in findings_of(layout(class_suffixes=["_EX"]))}
+    assert told == {"unread_files": "p0_MA.png", "extra_label": "p1_SOFT_EX.png"}
 
 
 @pytest.mark.parametrize("end", ENDS)

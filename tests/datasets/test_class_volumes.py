@@ -110,6 +110,10 @@ def test_a_class_that_is_not_named_is_told_and_a_missing_file_is_refused(layout,
     assert (finding.code, finding.severity) == ("unread_files", "warning")
     assert "holds 1 files that no suffix of `class_suffixes` fits: `kidney.nii.gz`" in finding.message
     (workplace / "data/s0/segmentations/kidney.nii.gz").unlink()
+    write(workplace / "data", label="{}/{}.nii.gz")
+    save(workplace / "data/s0/part_of_liver.nii.gz", np.zeros((16, 16, 8), np.uint8))
+    (finding,) = findings_of(layout(label_folder="*"))
+    assert (finding.code, finding.file.name) == ("extra_label", "part_of_liver.nii.gz")
     (workplace / "data/s1/segmentations/spleen.nii.gz").unlink()
     (finding,) = findings_of(layout())
     assert finding.code == "missing_class"
