@@ -16,7 +16,7 @@ from segcli.config.load import load_dataset
 from segcli.core.errors import ConfigError, DataError
 from segcli.data.classes.class_files import OverlapError
 from segcli.data.classes.class_files import joined as joined_maps
-from segcli.data.fingerprint import fingerprint
+from segcli.data.fingerprint import difference, fingerprint
 
 ENDS = ["_MA", "_EX"]
 KEYS = {"image_folder": "images", "label_folder": "masks", "class_suffixes": ENDS}
@@ -229,10 +229,19 @@ def test_keys_that_contradict_the_files_of_classes_are_refused(layout, keys, mes
 
 
 def test_the_fingerprint_of_the_data_depends_on_the_file_of_every_class(layout, workplace):
-    before = fingerprint(layout().cases("train"))["digest"]
-    for path in (workplace / "data/masks").glob("*_EX.png"):
+    cases = layout().cases("train")
+    before = fingerprint(cases)
+    first = cases[0].id
+    for end in ENDS:
+        path = workplace / f"data/masks/{first}{end}.png"
+        stored = path.read_bytes()
         Image.fromarray(255 - np.asarray(Image.open(path))).save(path)
-    assert fingerprint(layout().cases("train"))["digest"] != before
+        after = fingerprint(layout().cases("train"))
+        assert after["digest"] != before["digest"]
+        told = difference(before, after, cases)
+        assert told == f"3 then, 3 now: the mask of `{first}` has other content"
+        path.write_bytes(stored)
+    assert fingerprint(layout().cases("train")) == before
 
 
 def test_training_and_scores_see_the_joined_map(run_cli, workplace):
