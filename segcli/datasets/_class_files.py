@@ -1,6 +1,7 @@
 """Masks of which each class has a file of its own, such as `p1_MA.tif` and `p1_HE.tif`, or `liver.nii.gz`."""
 
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -61,14 +62,20 @@ class ClassFiles(ChannelFiles):
             >>> ClassFiles("", ["_x", "b/_x"]).key(Path("masks/b/p7_x.png"))
             ('p7', 1)
         """
-        name, place = composed(stem(path)), [composed(part) for part in path.parent.parts]
-        parts = [(suffix.rpartition("/"), position) for position, suffix in enumerate(self.suffixes)]
-        for (folder, _, end), position in sorted(parts, key=lambda each: (not each[0][0], -len(each[0][2]))):
-            inner = [composed(part) for part in Path(folder).parts]
-            key = without_affixes(name, self.prefix, [end]) if place[len(place) - len(inner) :] == inner else None
-            if key is not None:
-                return key, position
+        name, place = composed(stem(path)), tuple(map(composed, path.parent.parts))
+        for inner, end, position in self._ends:
+            if name.endswith(end) and place[len(place) - len(inner) :] == inner:
+                key = without_affixes(name, self.prefix, [end])
+                if key is not None:
+                    return key, position
         return None
+
+    @cached_property
+    def _ends(self) -> list[tuple[tuple[str, ...], str, int]]:
+        """List folder, end and position of each suffix, those with a folder and the longest first."""
+        parts = [(suffix.rpartition("/"), position) for position, suffix in enumerate(self.suffixes)]
+        ends = [(tuple(map(composed, Path(folder).parts)), composed(end), at) for (folder, _, end), at in parts]
+        return sorted(ends, key=lambda each: (not each[0], -len(each[1])))
 
     def found(self, folder: Path, files: Callable[[Path, list[str], str], Files]) -> Files:
         """Find the files of all classes by the name of their case.

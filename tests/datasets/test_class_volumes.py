@@ -10,6 +10,7 @@ from factories import bodies, volumes_experiment, write_experiment
 
 from segcli.config.load import load_dataset
 from segcli.core.errors import ConfigError, DataError
+from segcli.datasets._class_files import ClassFiles
 
 AFFINE = np.diag([2.0, 1.0, 3.0, 1.0])
 ORGANS = ["liver", "spleen"]
@@ -126,6 +127,20 @@ def test_a_class_that_is_not_named_is_told_and_a_missing_file_is_refused(layout,
     case = made.cases("train")[1]
     expected = [voxels(workplace / "data/s1/segmentations/liver.nii.gz"), np.zeros((16, 16, 8))]
     np.testing.assert_array_equal(made.read(case).maps["mask"], np.stack(expected, axis=-1))
+
+
+def test_names_of_files_are_looked_at_as_often_for_many_classes_as_for_few(layout, monkeypatch):
+    looked = []
+    key = ClassFiles.key
+    monkeypatch.setattr(ClassFiles, "key", lambda self, path: looked.append(path) or key(self, path))
+    counts = []
+    for more in (0, 100):
+        looked.clear()
+        suffixes = ORGANS + [f"vessel_{number}" for number in range(more)]
+        made = layout(class_suffixes=suffixes, missing_class_files="empty")
+        assert findings_of(made) == []
+        counts.append(len(looked))
+    assert 0 < counts[0] == counts[1]
 
 
 MASK = np.zeros((16, 16, 8), np.uint8)
