@@ -27,7 +27,7 @@ FEW = 3
 LOOKED = 3
 """Folders whose files are opened."""
 AT_MOST = 40
-"""Files of a folder that are opened."""
+"""Files of a folder that are opened; of names that all folders have, those that differ only in numbers."""
 Inside = Mapping[str, Mapping[str, Sequence[Path]]]
 
 
@@ -160,7 +160,7 @@ def _at(folders: Mapping[str, Sequence[Path]], is_mask: Callable[[Path], bool], 
             for path in files[:AT_MOST]:
                 with suppress(DataError):  # `data check` names it
                     masks[path] = is_mask(path)
-    found = _of_fixed_names(inside, looked, masks)
+    found = _of_fixed_names(inside, looked, is_mask)
     if found is None or found.are_several:
         every = found is not None
         found = _of_objects(inside) or _of_pairs(inside, looked, masks, all_of_them=every) or found
@@ -179,7 +179,7 @@ def hold_both(folders: Iterable[Sequence[Path]], is_mask: Callable[[Path], bool]
     return len(kinds) == 2
 
 
-def _of_fixed_names(inside: Inside, looked: Sequence[str], masks: Mapping[Path, bool]) -> CaseFolders | None:
+def _of_fixed_names(inside: Inside, looked: Sequence[str], is_mask: Callable[[Path], bool]) -> CaseFolders | None:
     """Find files that have one name in every folder, apart from the name of the folder."""
     slots: Counter[tuple[str, str]] = Counter()
     total = 0
@@ -193,15 +193,19 @@ def _of_fixed_names(inside: Inside, looked: Sequence[str], masks: Mapping[Path, 
     kinds: dict[tuple[str, str], list[bool]] = {slot: [] for slot in fixed}
     for child in looked:
         for inner, files in inside[child].items():
-            for path in files:
-                if path in masks and (inner, _rest(child, path)) in kinds:
-                    kinds[inner, _rest(child, path)].append(masks[path])
+            forms: Counter[str] = Counter()
+            for rest, path in ((_rest(child, path), path) for path in files):
+                form = NUMBERS.sub("", rest)
+                forms[form] += (inner, rest) in kinds
+                if (inner, rest) in kinds and forms[form] <= AT_MOST:
+                    with suppress(DataError):  # `data check` names it
+                        kinds[inner, rest].append(is_mask(path))
     mixed = sum(any(each) and not all(each) for each in kinds.values())
     if 2 * mixed > len(kinds):  # a folder of images and one of masks
         return None
     found = {slot: all(each) for slot, each in kinds.items() if each}
     images = [Slot(inner, Affix(suffix=rest)) for (inner, rest), marks in found.items() if not marks]
-    marks = [Slot(inner, Affix(suffix=rest)) for (inner, rest), is_mask in found.items() if is_mask]
+    marks = [Slot(inner, Affix(suffix=rest)) for (inner, rest), are_marks in found.items() if are_marks]
     if not images or not marks or (len(images) > 1 < len(marks) and any(map(_are_numbered, (images, marks)))):
         return None  # numbered frames of clips have the same names, too
     return CaseFolders(inside, images, marks[0], tuple(marks[1:]))
