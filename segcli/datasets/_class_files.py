@@ -22,7 +22,6 @@ __all__ = [
     "ClassFiles",
     "first_and_all",
     "lacking_classes",
-    "masks_of",
     "named_classes",
     "names_of",
     "unnamed_files",
@@ -99,29 +98,17 @@ class ClassFiles(ChannelFiles):
         return list(dict.fromkeys(suffix.rpartition("/")[0] for suffix in self.suffixes))
 
 
-def masks_of(labels: Files, classes: ChannelFiles) -> tuple[dict[str, Path], dict[str, tuple[Path | None, ...]]]:
-    """Choose the first file of the mask of each case, and put the files of its classes into their order.
-
-    Args:
-        labels: Files by the name of the case.
-        classes: The suffixes of the classes; none for masks of one file.
-
-    Returns:
-        The first file of each case, and the file of each class of each case, None for a missing one.
-    """
-    return first_and_all(
-        classes.by_channel(labels) if classes.suffixes else {"": labels}, several=bool(classes.suffixes)
-    )
-
-
 def first_and_all(
     there: Mapping[str, Files], *, several: bool
 ) -> tuple[dict[str, Path], dict[str, tuple[Path | None, ...]]]:
-    """Do the same for files that are sorted by the suffix of their class.
+    """Choose the first file of the mask of each case, and put the files of its classes into their order.
 
     Args:
         there: Files of each suffix by the name of the case.
         several: Each class has a file of its own.
+
+    Returns:
+        The first file of each case, and the file of each class of each case, None for a missing one.
     """
     names = dict.fromkeys(name for files in there.values() for name in files)
     parts = {name: tuple(next(iter(files.get(name, ())), None) for files in there.values()) for name in names}
