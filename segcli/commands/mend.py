@@ -118,6 +118,7 @@ def _strangers(cases: list[Case], known: set[Path]) -> list[Path]:
 
 def _mend_case(case: Case, layout: Pictures, target: Path, *, binary: bool) -> _Changes:
     changes = _Changes()
+    of_masks = getattr(layout.config, "label_extensions", None)
     for path in case.files:
         goal = target / composed(path.absolute().relative_to(layout.root.absolute()).as_posix())
         goal.parent.mkdir(parents=True, exist_ok=True)
@@ -126,7 +127,8 @@ def _mend_case(case: Case, layout: Pictures, target: Path, *, binary: bool) -> _
             continue
         try:
             is_image = path in case.images
-            done = list(_mended(path, goal, layout, is_image=is_image, cut=binary or path == case.fov))
+            key = "label_extensions" if of_masks and path in case.labels else "extensions"
+            done = list(_mended(path, goal, layout, key, is_image=is_image, cut=binary or path == case.fov))
         except DataError as error:
             done = []
             if path.is_file():
@@ -140,8 +142,8 @@ def _mend_case(case: Case, layout: Pictures, target: Path, *, binary: bool) -> _
     return changes
 
 
-def _mended(path: Path, goal: Path, layout: Pictures, *, is_image: bool, cut: bool) -> Iterator[str]:
-    """Write a file corrected, or copy it; tell what was done."""
+def _mended(path: Path, goal: Path, layout: Pictures, key: str, *, is_image: bool, cut: bool) -> Iterator[str]:
+    """Write a file corrected, or copy it; tell what was done. `key` lists the extensions of such files."""
     header = read_header(path, 2, layout.page)
     done = ["turned upright"] if UPRIGHT < header.orientation <= 8 else []
     if is_image:
@@ -158,8 +160,8 @@ def _mended(path: Path, goal: Path, layout: Pictures, *, is_image: bool, cut: bo
     pixels = pixels[:, :, 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels
     if pixels.dtype.name not in ("uint8", "uint16") or (pixels.ndim == 3 and pixels.shape[2] != 3):
         raise DataError(f"{', '.join(done)} cannot be stored in PNG", hint="")
-    if "png" not in {each.lower().lstrip(".") for each in layout.config.extensions}:
-        raise DataError(f"{', '.join(done)} needs PNG, which `extensions` does not list", hint="")
+    if "png" not in {each.lower().lstrip(".") for each in getattr(layout.config, key)}:
+        raise DataError(f"{', '.join(done)} needs PNG, which `{key}` does not list", hint="")
     PNG.write(goal.with_suffix(".png"), pixels, synced=False)
     yield from done
     if path.suffix.lower() != ".png":

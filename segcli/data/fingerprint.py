@@ -47,11 +47,13 @@ def fingerprint(cases: Sequence[Case], classes: Mapping[str, str] | None = None)
     digests: dict[Path, str] = {}
     found: dict[tuple[str, str], set[str]] = {}
     for case in cases:
-        parts = []
-        for path in (case.image, case.label, case.fov, *case.others, *case.class_files):
-            if path is not None and path not in digests:
+        for path in case.files:
+            if path not in digests:
                 digests[path] = _content(path, 2 * shares[path])
-            parts.append("-" if path is None else digests[path])
+        files = (case.image, case.label, case.fov, *case.others)
+        parts = ["-" if path is None else digests[path] for path in files]
+        if case.class_files:
+            parts[1] = _digest(_bytes("-" if path is None else digests[path]) for path in case.class_files)
         label = (classes or {}).get(case.id, "")
         parts.append(_digest([_bytes(label)]) if label else "-")
         name = case.part_of or case.id

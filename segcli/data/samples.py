@@ -124,7 +124,7 @@ def example_of(cases: Sequence[Case]) -> Path | None:
         return None
     first = cases[0]
     folder = first.image.parent
-    masks = (path.parent for case in cases for path in (case.label, case.fov) if path is not None)
+    masks = (path.parent for case in cases for path in (*case.labels, case.fov) if path is not None)
     is_volume = first.index is not None or first.image.is_dir()
     return first.image if is_volume or folder in masks else folder
 

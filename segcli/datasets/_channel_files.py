@@ -1,6 +1,6 @@
 """Images whose channels are files of their own: `case_0000.nii.gz` with `case_0001.nii.gz`, or `_flair` with `_t1`."""
 
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Container, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -10,6 +10,7 @@ from segcli.core.errors import DataError, repeated
 from segcli.core.names import composed, existing, without_affixes
 from segcli.data.checks import Finding
 from segcli.data.classes.class_list import Mistake
+from segcli.data.images import natural_key
 from segcli.data.placement import placement
 from segcli.files import Header, ending_of
 from segcli.files._endings import endings
@@ -102,6 +103,24 @@ class ChannelFiles:
             if not lacking:
                 images[name] = [each[0] for each in paths]  # `doubles` reports the others
         return images, findings
+
+    def of_folder(self, folder: Path, endings: Container[str], inner: str = "") -> Files:
+        """Find the files of a folder by the name of their case, those of the first channel first.
+
+        Args:
+            folder: An existing folder.
+            endings: Extensions that are read.
+            inner: Folder that the suffixes of these files begin with.
+        """
+        there: dict[int, Files] = {}
+        for path in sorted(folder.iterdir(), key=natural_key):
+            key = self.key(path) if ending_of(path) in endings and path.name[0] != "." else None
+            if key is not None and self.suffixes[key[1]].rpartition("/")[0] == inner:
+                there.setdefault(key[1], {}).setdefault(key[0], []).append(path)
+        found: Files = {}
+        for name, paths in (each for _, files in sorted(there.items()) for each in files.items()):
+            found.setdefault(name, []).extend(paths)
+        return found
 
     def by_channel(self, files: Files) -> dict[str, Files]:
         """Sort the files of each case by the suffix of their channel."""

@@ -1,6 +1,7 @@
 """Masks of which each class has a file of its own, such as `p1_MA.tif` and `p1_HE.tif`, or `liver.nii.gz`."""
 
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +22,6 @@ __all__ = [
     "ClassFiles",
     "first_and_all",
     "lacking_classes",
-    "masks_of",
     "named_classes",
     "names_of",
     "unnamed_files",
@@ -58,15 +58,23 @@ class ClassFiles(ChannelFiles):
         Example:
             >>> ClassFiles("", ["a/_x", "b/"]).key(Path("masks/b/p7.png"))
             ('p7', 1)
+            >>> ClassFiles("", ["_x", "b/_x"]).key(Path("masks/b/p7_x.png"))
+            ('p7', 1)
         """
-        name, place = composed(stem(path)), [composed(part) for part in path.parent.parts]
-        parts = [(suffix.rpartition("/"), position) for position, suffix in enumerate(self.suffixes)]
-        for (folder, _, end), position in sorted(parts, key=lambda each: -len(each[0][2])):
-            inner = [composed(part) for part in Path(folder).parts]
-            key = without_affixes(name, self.prefix, [end]) if place[len(place) - len(inner) :] == inner else None
-            if key is not None:
-                return key, position
+        name, place = composed(stem(path)), tuple(map(composed, path.parent.parts))
+        for inner, end, position in self._ends:
+            if name.endswith(end) and place[len(place) - len(inner) :] == inner:
+                key = without_affixes(name, self.prefix, [end])
+                if key is not None:
+                    return key, position
         return None
+
+    @cached_property
+    def _ends(self) -> list[tuple[tuple[str, ...], str, int]]:
+        """List folder, end and position of each suffix, those with a folder and the longest first."""
+        parts = [(suffix.rpartition("/"), position) for position, suffix in enumerate(self.suffixes)]
+        ends = [(tuple(map(composed, Path(folder).parts)), composed(end), at) for (folder, _, end), at in parts]
+        return sorted(ends, key=lambda each: (not each[0], -len(each[1])))
 
     def found(self, folder: Path, files: Callable[[Path, list[str], str], Files]) -> Files:
         """Find the files of all classes by the name of their case.
@@ -90,29 +98,17 @@ class ClassFiles(ChannelFiles):
         return list(dict.fromkeys(suffix.rpartition("/")[0] for suffix in self.suffixes))
 
 
-def masks_of(labels: Files, classes: ChannelFiles) -> tuple[dict[str, Path], dict[str, tuple[Path | None, ...]]]:
-    """Choose the first file of the mask of each case, and put the files of its classes into their order.
-
-    Args:
-        labels: Files by the name of the case.
-        classes: The suffixes of the classes; none for masks of one file.
-
-    Returns:
-        The first file of each case, and the file of each class of each case, None for a missing one.
-    """
-    return first_and_all(
-        classes.by_channel(labels) if classes.suffixes else {"": labels}, several=bool(classes.suffixes)
-    )
-
-
 def first_and_all(
     there: Mapping[str, Files], *, several: bool
 ) -> tuple[dict[str, Path], dict[str, tuple[Path | None, ...]]]:
-    """Do the same for files that are sorted by the suffix of their class.
+    """Choose the first file of the mask of each case, and put the files of its classes into their order.
 
     Args:
         there: Files of each suffix by the name of the case.
         several: Each class has a file of its own.
+
+    Returns:
+        The first file of each case, and the file of each class of each case, None for a missing one.
     """
     names = dict.fromkeys(name for files in there.values() for name in files)
     parts = {name: tuple(next(iter(files.get(name, ())), None) for files in there.values()) for name in names}

@@ -92,16 +92,15 @@ def complete_images(images: Files, channels: ChannelFiles) -> tuple[Files, list[
     return channels.complete(channels.by_channel(images))
 
 
-def same_stems(images: Files, channels: ChannelFiles, what: str = "image") -> Iterator[Finding]:
+def same_stems(images: Files, channels: ChannelFiles) -> Iterator[Finding]:
     """Find files of one folder that share a stem.
 
     Args:
         images: Files by the name of the case.
         channels: The suffixes of the channels.
-        what: Word for a file.
     """
     for files in channels.by_channel(images).values() if channels.are_several else [images]:
-        yield from doubles(files, what)
+        yield from doubles(files, "image")
 
 
 def without(taken: Container[Path], files: Files) -> Files:

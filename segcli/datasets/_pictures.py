@@ -83,7 +83,9 @@ class Pictures(Layout):
         self.classes = ClassFiles("", [])
         self.headers: Headers = {}
         self.masks = replace(self.reader(), page=config.page, headers=self.headers)
-        self.joined = JoinedMasks(BinaryMasks(page=config.page, headers=self.headers, any_number=True))
+        alike = Codings(hint=FIELD_HINT)  # a file of one class marks it with any number
+        each = BinaryMasks(page=config.page, codings=alike, headers=self.headers, any_number=True)
+        self.joined = JoinedMasks(each)
         self.fields = Codings("field-of-view mask", FIELD_HINT)
 
     @classmethod

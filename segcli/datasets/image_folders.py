@@ -19,7 +19,7 @@ from segcli.core.errors import DataError
 from segcli.core.files import shown
 from segcli.core.names import composed, existing, fits, without_affixes
 from segcli.core.near_paths import folders_in
-from segcli.data.checks import Finding, extra_label, unusable_split
+from segcli.data.checks import Finding, doubles, extra_label, unusable_split
 from segcli.data.classes.binary_masks import BinaryMasks
 from segcli.data.classes.class_files import JoinedMasks
 from segcli.data.classes.class_list import Mistake
@@ -34,8 +34,8 @@ from segcli.datasets._channel_files import ChannelFiles
 from segcli.datasets._class_files import (
     ClassFileKeys,
     ClassFiles,
+    first_and_all,
     lacking_classes,
-    masks_of,
     named_classes,
     unnamed_files,
 )
@@ -215,17 +215,13 @@ class ImageFolders(Pictures):
             fovs = self._files(folder, "fov", split)
         members = self._in_split(split, list(images))
         complete, lacking = complete_images({key: images[key] for key in members if key in images}, self.channels)
-        findings = [*lacking, *same_stems(images, self.channels), *same_stems(labels, self.classes, "mask")]
-        masks, parts = masks_of(labels, self.classes)
+        by_class = self.classes.by_channel(labels) if config.class_suffixes else {"": labels}
+        findings = [*lacking, *same_stems(images, self.channels)]
+        findings += [finding for files in by_class.values() for finding in doubles(files, "mask")]
+        masks, parts = first_and_all(by_class, several=bool(config.class_suffixes))
+        fields = {key: paths[0] for key, paths in fovs.items()}
         cases = [
-            Case(
-                key,
-                first,
-                masks.get(key),
-                fovs.get(key, [None])[0],
-                others=tuple(others),
-                class_files=parts.get(key, ()),
-            )
+            Case(key, first, masks.get(key), fields.get(key), others=tuple(others), class_files=parts.get(key, ()))
             for key, (first, *others) in complete.items()
         ]
         findings += [*self._missing(cases, folder), *lacking_classes(cases, config)]
@@ -234,10 +230,11 @@ class ImageFolders(Pictures):
             ends, place = endings_of(config.extensions), existing(folder, config.image_folder)
             findings += unused_files(place, self.channels, ends, others, config.exclude)
         if config.class_suffixes:
-            kinds, ends = (self._files(folder, "image", split), labels, fovs), endings_of(self._read("label"))
+            kinds = (self._files(folder, "image", split), self._files(folder, "label", split), fovs)
+            ends = endings_of(self._read("label"))
             used = {path for files in kinds for paths in files.values() for path in paths}
             findings += unnamed_files(folder, config.label_folder, self.classes, ends, used, config.exclude)
-        if config.split.by == "folders":
+        if config.split.by == "folders" or config.class_suffixes:
             findings += [
                 extra_label(paths[0], existing(folder, config.image_folder))
                 for key, paths in labels.items()

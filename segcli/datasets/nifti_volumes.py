@@ -25,7 +25,7 @@ from segcli.data.checks import Finding, doubles, extra_label, raise_on_error, un
 from segcli.data.classes.class_files import joined, marked
 from segcli.data.classes.class_list import Mistake
 from segcli.data.faults.orientation import OtherTurn
-from segcli.data.images import natural_key, read_voxels
+from segcli.data.images import read_voxels
 from segcli.data.placement import placement
 from segcli.data.samples import Case, Sample
 from segcli.data.settings import DatasetSpec
@@ -156,12 +156,13 @@ class NIfTIVolumes(Volumes):
     def _found(self) -> tuple[dict[str, Case], list[Finding]]:
         config = self.config
         images, labels = existing(self.root, config.image_folder), existing(self.root, config.label_folder)
-        channels = {each: self._files("image", self.channels, each) for each in self.channels.suffixes}
-        parts = {each: self._files("label", self.maps, each) for each in self.maps.suffixes}
+        channels = self.channels.by_channel(self._files("image", self.channels))
+        parts = self.maps.by_channel(self._files("label", self.maps, self.maps.folders))
+        every = {path for files in (*channels.values(), *parts.values()) for paths in files.values() for path in paths}
         taken: set[Path] = set()
         if images.resolve() == labels.resolve() and (any(self.maps.suffixes) or config.label_prefix):
             taken = {path for maps in parts.values() for paths in maps.values() for path in paths}  # told by affixes
-        every, channels = channels, self._kept(channels, taken)
+        channels = self._kept(channels, taken)
         there, lacking = self.channels.complete(channels)
         parts = {
             each: {key: paths for key, paths in maps.items() if not fits(key, config.exclude)}
@@ -171,17 +172,16 @@ class NIfTIVolumes(Volumes):
         findings += [finding for maps in parts.values() for finding in doubles(maps, "label map")]
         known = {key for files in channels.values() for key in files}
         maps, of_classes = first_and_all(parts, several=bool(config.class_suffixes))
-        findings += [extra_label(path, images) for key, path in maps.items() if key not in known and images != labels]
+        if images != labels or config.class_suffixes:
+            findings += [extra_label(path, images) for key, path in maps.items() if key not in known]
         cases = {
             key: Case(key, first, maps.get(key), others=tuple(others), class_files=of_classes.get(key, ()))
             for key, (first, *others) in there.items()
         }
         findings += lacking_classes(list(cases.values()), config)
         if config.class_suffixes:
-            kinds = (*every.values(), *parts.values())
-            used = {path for files in kinds for paths in files.values() for path in paths}
             place = config.label_folder
-            findings += unnamed_files(self.root, place, self.maps, config.extensions, used, config.exclude)
+            findings += unnamed_files(self.root, place, self.maps, config.extensions, every, config.exclude)
         for case in cases.values():
             if case.label is None:
                 expected = labels / f"{config.label_prefix}{case.id}{self.maps.suffixes[0]}.*"
@@ -197,21 +197,26 @@ class NIfTIVolumes(Volumes):
             findings.append(Finding("empty_split", "error", images, f"no images in `{images}`", hint))
         return cases, findings
 
-    def _files(self, kind: str, channels: ChannelFiles, suffix: str) -> Files:
-        """Find the files of one channel by the name of their case; `kind` is image or label."""
-        inner = suffix.rpartition("/")[0] if kind == "label" else ""
-        pattern = str(Path(getattr(self.config, f"{kind}_folder"), inner))
-        files = partial(self._files_in, kind=kind, channels=channels, suffix=suffix)
-        if for_each_case(pattern) and self.root.is_dir():
-            return files_of_cases(self.root, pattern, files, whole=self._whole)
-        return files(existing(self.root, pattern))
+    def _files(self, kind: str, channels: ChannelFiles, folders: Sequence[str] = ("",)) -> Files:
+        """Find the files of all channels by the name of their case; `kind` is image or label."""
+        found: Files = {}
+        for inner in folders:
+            pattern = str(Path(getattr(self.config, f"{kind}_folder"), inner))
+            files = partial(self._files_in, kind=kind, channels=channels, inner=inner)
+            if for_each_case(pattern) and self.root.is_dir():
+                there = files_of_cases(self.root, pattern, files, whole=self._whole)
+            else:
+                there = files(existing(self.root, pattern))
+            for key, paths in there.items():
+                found.setdefault(key, []).extend(paths)
+        return found
 
     @property
     def _whole(self) -> bool:
         return share_stars(self.config.image_folder, self.config.label_folder)
 
-    def _files_in(self, folder: Path, kind: str, channels: ChannelFiles, suffix: str) -> Files:
-        """Find the files of a channel in one folder by their stem without prefix and suffix."""
+    def _files_in(self, folder: Path, kind: str, channels: ChannelFiles, inner: str) -> Files:
+        """Find the files of the channels in one folder by their stem without prefix and suffix."""
         if not folder.is_dir():
             what = {"image": "images", "label": "label maps"}[kind]
             missing = self.missing_root()
@@ -220,13 +225,7 @@ class NIfTIVolumes(Volumes):
                 hint=f"set `dataset.paths.root`, or the folder's name with `dataset.{kind}_folder`"
                 + folders_in(folder.parent),
             )
-        found: Files = {}
-        for path in sorted(folder.iterdir(), key=natural_key):
-            if ending_of(path) in self.config.extensions and not path.name.startswith("."):
-                key = channels.key(path)
-                if key is not None and channels.suffixes[key[1]] == suffix:  # not one of a longer suffix
-                    found.setdefault(key[0], []).append(path)
-        return found
+        return channels.of_folder(folder, self.config.extensions, inner)
 
     def _kept(self, channels: dict[str, Files], taken: set[Path]) -> dict[str, Files]:
         """Leave out label maps, and what `exclude` names.

@@ -13,7 +13,7 @@ from segcli.core.errors import DataError
 from segcli.core.names import composed
 from segcli.datasets._case_folders import case_name
 from segcli.files import is_picture_folder, stem_of
-from segcli.planning.pairs import Affix, paired
+from segcli.planning.pairs import NUMBERS, Affix, paired
 from segcli.planning.sides import side_of_name
 
 __all__ = ["CaseFolders", "Slot", "case_folders", "hold_both"]
@@ -27,7 +27,7 @@ FEW = 3
 LOOKED = 3
 """Folders whose files are opened."""
 AT_MOST = 40
-"""Files of a folder that are opened."""
+"""Files of a folder that are opened; of names that all folders have, those that differ only in numbers."""
 Inside = Mapping[str, Mapping[str, Sequence[Path]]]
 
 
@@ -75,6 +75,11 @@ class CaseFolders:
         """Return the same so many folders below."""
         images, others = ([replace(slot, depth=depth) for slot in each] for each in (self.images, self.other_masks))
         return replace(self, images=images, mask=replace(self.mask, depth=depth), other_masks=tuple(others))
+
+    @property
+    def are_several(self) -> bool:
+        """Tell whether a folder holds several images and several masks, whose names may pair them."""
+        return len(self.images) > 1 and bool(self.other_masks)
 
     @property
     def repeats(self) -> bool:
@@ -155,10 +160,12 @@ def _at(folders: Mapping[str, Sequence[Path]], is_mask: Callable[[Path], bool], 
             for path in files[:AT_MOST]:
                 with suppress(DataError):  # `data check` names it
                     masks[path] = is_mask(path)
-    found = _of_fixed_names(inside, looked, masks)
-    if found is None or all(mask.affix.suffix.isdigit() for mask in (found.mask, *found.other_masks)):
+    found = _of_fixed_names(inside, looked, is_mask)
+    if found is None or found.are_several:
+        every = found is not None
+        found = _of_objects(inside) or _of_pairs(inside, looked, masks, all_of_them=every) or found
+    elif all(mask.affix.suffix.isdigit() for mask in (found.mask, *found.other_masks)):
         found = _of_objects(inside) or found
-    found = found or _of_pairs(inside, looked, masks)
     return None if found is None else found.below(depth)
 
 
@@ -172,7 +179,7 @@ def hold_both(folders: Iterable[Sequence[Path]], is_mask: Callable[[Path], bool]
     return len(kinds) == 2
 
 
-def _of_fixed_names(inside: Inside, looked: Sequence[str], masks: Mapping[Path, bool]) -> CaseFolders | None:
+def _of_fixed_names(inside: Inside, looked: Sequence[str], is_mask: Callable[[Path], bool]) -> CaseFolders | None:
     """Find files that have one name in every folder, apart from the name of the folder."""
     slots: Counter[tuple[str, str]] = Counter()
     total = 0
@@ -186,18 +193,27 @@ def _of_fixed_names(inside: Inside, looked: Sequence[str], masks: Mapping[Path, 
     kinds: dict[tuple[str, str], list[bool]] = {slot: [] for slot in fixed}
     for child in looked:
         for inner, files in inside[child].items():
-            for path in files:
-                if path in masks and (inner, _rest(child, path)) in kinds:
-                    kinds[inner, _rest(child, path)].append(masks[path])
+            forms: Counter[str] = Counter()
+            for rest, path in ((_rest(child, path), path) for path in files):
+                form = NUMBERS.sub("", rest)
+                forms[form] += (inner, rest) in kinds
+                if (inner, rest) in kinds and forms[form] <= AT_MOST:
+                    with suppress(DataError):  # `data check` names it
+                        kinds[inner, rest].append(is_mask(path))
     mixed = sum(any(each) and not all(each) for each in kinds.values())
     if 2 * mixed > len(kinds):  # a folder of images and one of masks
         return None
     found = {slot: all(each) for slot, each in kinds.items() if each}
     images = [Slot(inner, Affix(suffix=rest)) for (inner, rest), marks in found.items() if not marks]
-    marks = [Slot(inner, Affix(suffix=rest)) for (inner, rest), is_mask in found.items() if is_mask]
-    if not images or not marks or len(images) > 1 < len(marks):  # numbered frames of clips have the same names, too
-        return None
+    marks = [Slot(inner, Affix(suffix=rest)) for (inner, rest), are_marks in found.items() if are_marks]
+    if not images or not marks or (len(images) > 1 < len(marks) and any(map(_are_numbered, (images, marks)))):
+        return None  # numbered frames of clips have the same names, too
     return CaseFolders(inside, images, marks[0], tuple(marks[1:]))
+
+
+def _are_numbered(slots: Sequence[Slot]) -> bool:
+    """Tell whether the names differ only in their numbers."""
+    return len({NUMBERS.sub("", slot.affix.suffix) for slot in slots}) == 1
 
 
 def _rest(child: str, path: Path) -> str:
@@ -215,8 +231,17 @@ def _of_objects(inside: Inside) -> CaseFolders | None:
     return CaseFolders(inside, [Slot("images", Affix())], Slot(".", Affix(suffix="masks")), are_objects=True)
 
 
-def _of_pairs(inside: Inside, looked: Sequence[str], masks: Mapping[Path, bool]) -> CaseFolders | None:
-    """Find images and masks whose names belong together, several in a folder."""
+def _of_pairs(
+    inside: Inside, looked: Sequence[str], masks: Mapping[Path, bool], *, all_of_them: bool
+) -> CaseFolders | None:
+    """Find images and masks whose names belong together, several in a folder.
+
+    Args:
+        inside: Files of the folders.
+        looked: Folders that are looked at.
+        masks: Whether files in them are masks.
+        all_of_them: Every mask has an image, or every image a mask: `ct` and `liver` share only a letter or none.
+    """
     sides: dict[bool, list[tuple[str, Path]]] = {True: [], False: []}
     for child in looked:
         for inner, files in inside[child].items():
@@ -230,6 +255,8 @@ def _of_pairs(inside: Inside, looked: Sequence[str], masks: Mapping[Path, bool])
     }
     shares = [sum(inner in folders for folders in inside.values()) for inner in inners.values()]
     pairing = paired(stems[False], stems[True]) if min(shares) >= COMMON * len(inside) else None
+    if pairing is not None and all_of_them and pairing.count < min(len({*each}) for each in stems.values()):
+        return None
     endings = _endings(sides) if inners[True] == inners[False] else None
     if pairing is None or (inners[True] == inners[False] and not (pairing.mask.length or endings)):
         return None

@@ -153,6 +153,21 @@ def test_a_fixed_copy_tells_what_it_cannot_mend_and_what_it_leaves_out(run_cli, 
     assert "2 files not copied, such as data/train/label/train01.bmp" in result.err
 
 
+def test_a_fixed_copy_writes_no_masks_with_an_extension_that_is_not_read(run_cli, made, workplace):
+    for _, path in (pair for members in made.places.values() for pair in members):
+        mask = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        path.unlink()
+        tifffile.imwrite(path.with_suffix(".tif"), (mask > 0).astype(np.uint8))
+    keys = {**made.keys, "paths": {"root": "data"}, "label_extensions": ["tif"]}
+    (workplace / "set.yaml").write_text(yaml.safe_dump(keys))
+    assert run_cli("data", "check", "set.yaml", "--fix", "mended").code == 0
+    listed = (workplace / "mended/mended.txt").read_text().splitlines()
+    assert {line.partition(": ")[2] for line in listed} == {
+        "copied as it is: 0 and 1 written as 0 and 255 needs PNG, which `label_extensions` does not list"
+    }
+    assert len(list((workplace / "mended/train/label").glob("*.tif"))) == len(made.places["train"])
+
+
 @pytest.mark.posix
 def test_a_fixed_copy_leaves_out_a_named_pipe(run_cli, made, workplace):
     (pipe := workplace / "data/train/label/train02.png").unlink()

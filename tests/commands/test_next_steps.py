@@ -154,6 +154,8 @@ def test_a_folder_that_holds_masks_too_is_not_predicted_as_a_whole(tmp_path):
     image, mask = tmp_path / "01.png", tmp_path / "01_mask.png"
     assert example_of([Case("01", image, mask)]) == image
     assert example_of([Case("01", image, tmp_path / "label/01.png")]) == tmp_path
+    of_classes = (tmp_path / "label/01_A.png", tmp_path / "01_B.png")
+    assert example_of([Case("01", image, of_classes[0], class_files=of_classes)]) == image
     assert example_of([Case("01", tmp_path / "all.h5", index=0)]) == tmp_path / "all.h5"
     assert example_of([]) is None
 

@@ -16,7 +16,7 @@ from segcli.config.load import load_dataset
 from segcli.core.errors import ConfigError, DataError
 from segcli.data.classes.class_files import OverlapError
 from segcli.data.classes.class_files import joined as joined_maps
-from segcli.data.fingerprint import fingerprint
+from segcli.data.fingerprint import difference, fingerprint
 
 ENDS = ["_MA", "_EX"]
 KEYS = {"image_folder": "images", "label_folder": "masks", "class_suffixes": ENDS}
@@ -98,6 +98,10 @@ def test_one_suffix_is_a_binary_mask_and_the_other_file_is_told(layout, workplac
     (finding,) = findings_of(made)
     assert (finding.code, finding.severity) == ("unread_files", "warning")
     assert "holds 4 files that no suffix of `class_suffixes` fits: `p0_MA.png`" in finding.message
+    assert findings_of(layout(exclude=["p1"])) == []  # its masks have a suffix
+    (workplace / "data/masks/p1_MA.png").rename(workplace / "data/masks/p1_SOFT_EX.png")
+    told = {finding.code: finding.file.name for finding in findings_of(layout(class_suffixes=["_EX"]))}
+    assert told == {"unread_files": "p0_MA.png", "extra_label": "p1_SOFT_EX.png"}
 
 
 @pytest.mark.parametrize("end", ENDS)
@@ -225,10 +229,19 @@ def test_keys_that_contradict_the_files_of_classes_are_refused(layout, keys, mes
 
 
 def test_the_fingerprint_of_the_data_depends_on_the_file_of_every_class(layout, workplace):
-    before = fingerprint(layout().cases("train"))["digest"]
-    for path in (workplace / "data/masks").glob("*_EX.png"):
+    cases = layout().cases("train")
+    before = fingerprint(cases)
+    first = cases[0].id
+    for end in ENDS:
+        path = workplace / f"data/masks/{first}{end}.png"
+        stored = path.read_bytes()
         Image.fromarray(255 - np.asarray(Image.open(path))).save(path)
-    assert fingerprint(layout().cases("train"))["digest"] != before
+        after = fingerprint(layout().cases("train"))
+        assert after["digest"] != before["digest"]
+        told = difference(before, after, cases)
+        assert told == f"3 then, 3 now: the mask of `{first}` has other content"
+        path.write_bytes(stored)
+    assert fingerprint(layout().cases("train")) == before
 
 
 def test_training_and_scores_see_the_joined_map(run_cli, workplace):
@@ -281,6 +294,14 @@ def test_masks_of_a_class_that_declare_white_as_zero_are_told(layout, workplace)
     made = layout()
     (told,) = (each for each in made.compared(("train", "val")) if each.code == "white_is_zero")
     assert told.file.name == "p1_EX.tif"
+
+
+def test_classes_marked_with_different_numbers_are_told_with_a_hint_that_class_suffixes_allow(layout):
+    made = layout()
+    for case in all_of(made).values():
+        made.examine(case)
+    (told,) = made.compared(("train", "val"))
+    assert (told.code, "all are read alike" in told.hint, "ignore" in told.hint) == ("mixed_mask_coding", True, False)
 
 
 def test_the_files_that_overlap_are_named_and_not_a_third_one():

@@ -10,6 +10,7 @@ from factories import bodies, volumes_experiment, write_experiment
 
 from segcli.config.load import load_dataset
 from segcli.core.errors import ConfigError, DataError
+from segcli.datasets._class_files import ClassFiles
 
 AFFINE = np.diag([2.0, 1.0, 3.0, 1.0])
 ORGANS = ["liver", "spleen"]
@@ -110,10 +111,15 @@ def test_a_class_that_is_not_named_is_told_and_a_missing_file_is_refused(layout,
     assert (finding.code, finding.severity) == ("unread_files", "warning")
     assert "holds 1 files that no suffix of `class_suffixes` fits: `kidney.nii.gz`" in finding.message
     (workplace / "data/s0/segmentations/kidney.nii.gz").unlink()
+    write(workplace / "data", label="{}/{}.nii.gz")
+    save(workplace / "data/s0/part_of_liver.nii.gz", np.zeros((16, 16, 8), np.uint8))
+    (finding,) = findings_of(layout(label_folder="*"))
+    assert (finding.code, finding.file.name) == ("extra_label", "part_of_liver.nii.gz")
     (workplace / "data/s1/segmentations/spleen.nii.gz").unlink()
     (finding,) = findings_of(layout())
     assert finding.code == "missing_class"
     assert "has no mask of class `spleen` (2 of 2) beside" in finding.message
+    assert findings_of(layout(exclude=["s1"])) == []
     with pytest.raises(DataError) as raised:
         layout().cases("train")
     assert raised.value.message == finding.message
@@ -121,6 +127,20 @@ def test_a_class_that_is_not_named_is_told_and_a_missing_file_is_refused(layout,
     case = made.cases("train")[1]
     expected = [voxels(workplace / "data/s1/segmentations/liver.nii.gz"), np.zeros((16, 16, 8))]
     np.testing.assert_array_equal(made.read(case).maps["mask"], np.stack(expected, axis=-1))
+
+
+def test_names_of_files_are_looked_at_as_often_for_many_classes_as_for_few(layout, monkeypatch):
+    looked = []
+    key = ClassFiles.key
+    monkeypatch.setattr(ClassFiles, "key", lambda self, path: looked.append(path) or key(self, path))
+    counts = []
+    for more in (0, 100):
+        looked.clear()
+        suffixes = ORGANS + [f"vessel_{number}" for number in range(more)]
+        made = layout(class_suffixes=suffixes, missing_class_files="empty")
+        assert findings_of(made) == []
+        counts.append(len(looked))
+    assert 0 < counts[0] == counts[1]
 
 
 MASK = np.zeros((16, 16, 8), np.uint8)

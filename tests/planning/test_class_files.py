@@ -130,6 +130,32 @@ def test_a_missing_file_of_a_class_is_asked_about_and_the_answer_is_followed(tmp
     np.testing.assert_array_equal(layout.read(case).maps["mask"], pictures(2)[1][0] > 0)
 
 
+@pytest.mark.parametrize("mask", ["{}/{}.nii.gz", "{}/segmentations/{}.nii.gz"])
+def test_images_of_two_kinds_with_a_file_for_each_class_share_no_letters_of_their_names(tmp_path, mask):
+    root = write(tmp_path / "d", "{}/ct.nii.gz", mask, ("liver", "spleen"))
+    for index in range(COUNT):
+        save(root / f"case{index}/pet.nii.gz", bodies(4 * index)[0][::-1])
+    found, _ = look(root, "d", (), ask=None, yes=False)
+    assert (found.keys["channel_suffixes"], found.keys["class_suffixes"]) == (["ct", "pet"], ["liver", "spleen"])
+    layout, cases = read(found)
+    assert len(cases) == COUNT
+    masks = bodies(0)[1]
+    case = next(case for case in cases if case.id == "case0")
+    np.testing.assert_array_equal(layout.as_stored(layout.read(case).maps["mask"]), masks[0] + 2 * masks[1])
+
+
+def test_every_one_of_many_classes_is_planned(tmp_path):
+    root = write(tmp_path / "d", "{}/ct.nii.gz", "{}/segmentations/{}.nii.gz", ("liver", "spleen"))
+    organs = [f"organ_{one}{two}" for one in "abcdefg" for two in "abcdefg"]
+    empty = np.zeros_like(bodies(0)[1][0])
+    for index in range(COUNT):
+        for organ in organs:
+            save(root / f"case{index}/segmentations/{organ}.nii.gz", empty)
+    found, _ = look(root, "d", (), ask=None, yes=False)
+    assert found.keys["class_suffixes"] == ["liver", *organs, "spleen"]
+    assert found.notes == []
+
+
 def test_files_that_number_objects_are_no_classes(tmp_path):
     root = write(tmp_path / "d", "images/{}.png", "masks/{}{}.png", ("_obj1", "_obj2"))
     with pytest.raises(ConfigError, match="masks that show different things: which is the truth"):
