@@ -11,13 +11,13 @@ import numpy as np
 from segcli.core.errors import DataError
 from segcli.core.types import Array
 
-__all__ = ["loss_of_jpeg2000", "loss_of_page", "loss_of_webp", "refuse_changed"]
+__all__ = ["CODESTREAM", "loss_of_jpeg2000", "loss_of_page", "loss_of_webp", "refuse_changed"]
 
 LOSSY = {6: "JPEG", 7: "JPEG", 33007: "JPEG", 34892: "JPEG", 22610: "JPEG XR", 34934: "JPEG XR"}
 """TIFF compressions that change values, or whose code does not tell whether it does."""
 EXACT = 255
 """Foreground of a mask that survives a compression: numbers between 0 and 255 tell that it changed them."""
-START = b"\xff\x4f\xff\x51"
+CODESTREAM = b"\xff\x4f\xff\x51"
 """First two markers of JPEG 2000, as a profile of colours before them may hold the first one by chance."""
 CODING, TILE = 0xFF52, 0xFF90
 """Markers of JPEG 2000: that of the transform, and that of the first tile."""
@@ -51,7 +51,7 @@ def loss_of_page(page: Any) -> str | None:
 
 def loss_of_jpeg2000(content: bytes) -> str | None:
     """Name JPEG 2000 if its wavelets do not keep whole numbers; a code that was cut later is not told."""
-    at = content.find(START)
+    at = content.find(CODESTREAM)
     at = len(content) if at < 0 else at + 2
     while at + 14 <= len(content):
         marker, length = struct.unpack_from(">HH", content, at)
