@@ -21,7 +21,7 @@ import yaml
 from segcli.config.load import load_run
 from segcli.config.schema import Run
 from segcli.core.types import Array
-from segcli.data.classes.painting import legend_below
+from segcli.data.classes.lettering import legend_below
 from segcli.data.images import read_image, read_labels
 from segcli.data.samples import Sample
 from segcli.report.overlays import compare

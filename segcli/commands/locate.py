@@ -137,6 +137,7 @@ def _others(text: str) -> str:
     names = run_names()
     if close := nearest(text, names):
         return f"did you mean `{close}`?"
-    first = ", ".join(f"`{name}`" for name in names[:MOST])
-    listed = f": {first}" + (f" and {len(names) - MOST} older ones" if len(names) > MOST else "") if names else ""
-    return f"runs are folders under `{EXPERIMENTS}`{listed}"
+    hint, older = f"runs are folders under `{EXPERIMENTS}`", len(names) - MOST
+    if names:
+        hint += ": " + ", ".join(f"`{name}`" for name in names[:MOST])
+    return f"{hint} and {older} older one{'s' * (older != 1)}" if older > 0 else hint

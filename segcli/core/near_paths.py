@@ -1,5 +1,6 @@
 """The file or folder that a mistyped path probably means."""
 
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
@@ -26,9 +27,9 @@ def near_path(path: Path) -> Path | None:
             if close is None:
                 return None
             found /= close
+        return found if found.exists() else None  # a link may lead nowhere
     except OSError:
         return None
-    return found
 
 
 def _sibling(folder: Path, name: str) -> str | None:
@@ -43,7 +44,8 @@ def meant(path: Path) -> str | None:
 
 def folders_in(folder: Path) -> str:
     """List the folders in a folder, as the end of a hint; empty if there are none."""
-    names = sorted(each.name for each in folder.iterdir() if each.is_dir()) if folder.is_dir() else []
-    shown = [f"`{name}`" for name in names if name[0] != "."]
-    more = ", ..." if len(shown) > LISTED else ""
-    return f"; `{folder}` has {', '.join(shown[:LISTED])}{more}" if shown else ""
+    names: list[str] = []
+    with suppress(OSError):  # such as one that may be entered, but not listed
+        names = sorted(each.name for each in folder.iterdir() if each.name[0] != "." and each.is_dir())
+    more = ", ..." if len(names) > LISTED else ""
+    return f"; `{folder}` has {', '.join(f'`{name}`' for name in names[:LISTED])}{more}" if names else ""

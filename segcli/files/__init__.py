@@ -80,8 +80,6 @@ class Picture(ABC):
     """True if the file declares that 0 is white and a larger number is black."""
     has_alpha: bool = False
     """True if the file declares an alpha channel, which is left out."""
-    loss: str | None = None
-    """Compression that changes values, such as `JPEG`; None for exact values."""
     palette: Array | None = None
     """Colours `(N, 3)` uint8 of the indices that `read_labels` gives; None without a palette of colours."""
     top: int | None = None
@@ -96,6 +94,11 @@ class Picture(ABC):
     """Geometry in patient space; None if the file does not store it."""
     hint: str = HINT
     """Hint for a damaged file."""
+
+    @property
+    def loss(self) -> str | None:
+        """Name the compression that changes values, such as `JPEG`; None for exact values. Only masks look it up."""
+        return None
 
     @property
     def has_many_pixels(self) -> bool:
@@ -307,10 +310,7 @@ def format_of(path: Path, ndim: int) -> type[FileFormat] | None:
 
     2D files with an unknown extension may be images that Pillow can read.
     """
-    folder = _claimed(path, ndim)
-    if folder is not None:
-        return folder
-    return _of_ending(ending_of(path), ndim)
+    return _claimed(path, ndim) or _of_ending(ending_of(path), ndim)
 
 
 @cache

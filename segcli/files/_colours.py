@@ -20,6 +20,7 @@ from PIL import Image, ImageChops
 
 from segcli.core.errors import DataError
 from segcli.core.types import Array
+from segcli.files import reading
 from segcli.files._deep import deep_of
 from segcli.files._losses import loss_of_page
 from segcli.files._stored import coding_of, declares_alpha, largest, loss_of
@@ -68,9 +69,15 @@ class PillowColours:
         self.has_alpha = declares_alpha(image, path)
         measured = image.mode in {"LA", "RGBA"} and not self.has_alpha
         self.channels = (1 if is_grey else 3) + int(measured)
-        self.loss, self.top = loss_of(image, path), largest(image, path)
+        self.top = largest(image, path)
         self.deep = deep_of(path, image, self.stored, self.top)
         """Decoder of colours of more than 8 bits, which Pillow would reduce to 8."""
+
+    @property
+    def loss(self) -> str | None:
+        """Name the compression that changes values; None if values are exact."""
+        with reading(self.path):
+            return loss_of(self.image, self.path)
 
     @property
     def palette(self) -> Array | None:
@@ -180,11 +187,16 @@ class TiffColours:
         self.has_alpha = len(self.kept) < stored
         self.premultiplied = next((at + self.colours for at, kind in enumerate(extra) if kind == PREMULTIPLIED), None)
         """Sample of alpha by which the colours were multiplied."""
-        self.loss = loss_of_page(page)
         self.top = 2**self.bits - 1 if self.bits not in (1, 8, 16) and self.bits < 16 else None
         self.is_palette = self.photometric == P.PALETTE and len(self.kept) == 1 and not page.is_imagej
         self._check()
         self.channels = 3 if self.is_palette or self._is_ink else len(self.kept)
+
+    @property
+    def loss(self) -> str | None:
+        """Name the compression that changes values; None if values are exact."""
+        with reading(self.path):
+            return loss_of_page(self.page)
 
     @property
     def palette(self) -> Array | None:

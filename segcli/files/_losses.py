@@ -11,14 +11,16 @@ import numpy as np
 from segcli.core.errors import DataError
 from segcli.core.types import Array
 
-__all__ = ["loss_of_jpeg2000", "loss_of_page", "loss_of_webp", "refuse_changed"]
+__all__ = ["CODESTREAM", "loss_of_jpeg2000", "loss_of_page", "loss_of_webp", "refuse_changed"]
 
 LOSSY = {6: "JPEG", 7: "JPEG", 33007: "JPEG", 34892: "JPEG", 22610: "JPEG XR", 34934: "JPEG XR"}
 """TIFF compressions that change values, or whose code does not tell whether it does."""
 EXACT = 255
 """Foreground of a mask that survives a compression: numbers between 0 and 255 tell that it changed them."""
-START, CODING, TILE = 0xFF4F, 0xFF52, 0xFF90
-"""Markers of JPEG 2000: the first one, that of the transform, and that of the first tile."""
+CODESTREAM = b"\xff\x4f\xff\x51"
+"""First two markers of JPEG 2000, as a profile of colours before them may hold the first one by chance."""
+CODING, TILE = 0xFF52, 0xFF90
+"""Markers of JPEG 2000: that of the transform, and that of the first tile."""
 LERC = b"Lerc2 "
 ROUNDED = 0.5
 """Largest error of LERC that changes no whole number."""
@@ -41,12 +43,15 @@ def loss_of_page(page: Any) -> str | None:
     """Name the compression of a page of a TIFF file that changes values; None if values are exact."""
     number = int(page.compression)
     judge = JUDGES.get(number)
-    return LOSSY.get(number) if judge is None else judge(_first_segment(page))
+    if judge is None:
+        return LOSSY.get(number)
+    content = _first_segment(page)
+    return judge(content) if content else None
 
 
 def loss_of_jpeg2000(content: bytes) -> str | None:
     """Name JPEG 2000 if its wavelets do not keep whole numbers; a code that was cut later is not told."""
-    at = content.find(struct.pack(">H", START))
+    at = content.find(CODESTREAM)
     at = len(content) if at < 0 else at + 2
     while at + 14 <= len(content):
         marker, length = struct.unpack_from(">HH", content, at)
@@ -132,7 +137,7 @@ def _chunks(content: bytes) -> Iterator[bytes]:
 
 
 def _first_segment(page: Any) -> bytes:
-    """Read the first tile or strip that is stored."""
+    """Read the first tile or strip that is stored; empty if the writer left out all of them."""
     for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False):
         if count:
             stream = page.parent.filehandle

@@ -66,11 +66,15 @@ class _Upright(Picture):
         self.channels, self.itemsize, self.top = picture.channels, picture.itemsize, picture.top
         self.at_once = picture.at_once
         self.bilevel, self.white_is_zero = picture.bilevel, picture.white_is_zero
-        self.has_alpha, self.loss, self.palette = picture.has_alpha, picture.loss, picture.palette
+        self.has_alpha, self.palette = picture.has_alpha, picture.palette
         self.size = shown_size(picture.size, orientation)
         self.spacing = None if picture.spacing is None else shown_size(picture.spacing, orientation)
         self.rows = len(self.size) - 2
         """Axis of the rows."""
+
+    @property
+    def loss(self) -> str | None:
+        return self.picture.loss
 
     @property
     def is_large(self) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from segcli.files._losses import loss_of_jpeg2000, loss_of_webp
+from segcli.files._losses import CODESTREAM, loss_of_jpeg2000, loss_of_webp
 
 __all__ = ["bits_of_jpeg2000", "coding_of", "declares_alpha", "largest", "loss_of"]
 
@@ -75,7 +75,7 @@ def _kinds_of_jpeg2000(path: Path) -> list[int]:
 def bits_of_jpeg2000(path: Path) -> int:
     """Return the bits of a sample of the first channel."""
     data = path.read_bytes()
-    at = data.find(b"\xff\x4f\xff\x51")  # start of the codestream and of its sizes
+    at = data.find(CODESTREAM)
     return (data[at + 42] & 0x7F) + 1 if 0 <= at < len(data) - 42 else 8
 
 

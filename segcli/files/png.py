@@ -98,8 +98,12 @@ class _Decoded(Picture):
         is_wide = image.mode == "F" or (image.mode == "I" and image.format != "PPM")
         self.itemsize = 4 if is_wide else 2 if image.mode[0] == "I" or colours.deep is not None else 1
         self.bilevel, self.white_is_zero = colours.bilevel, colours.white_is_zero
-        self.has_alpha, self.loss, self.top = colours.has_alpha, colours.loss, colours.top
+        self.has_alpha, self.top = colours.has_alpha, colours.top
         self.palette = colours.palette
+
+    @property
+    def loss(self) -> str | None:
+        return self.colours.loss
 
     def whole(self) -> Array:
         return self._decoded(self.colours.pixels)

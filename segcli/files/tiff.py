@@ -221,11 +221,15 @@ class _Image(Picture):
         self.colours = TiffColours(path, file.series[0].keyframe, self.stored_channels)
         self.size, self.channels = (height, width), self.colours.channels
         self.bilevel, self.white_is_zero = self.colours.bilevel, self.colours.white_is_zero
-        self.has_alpha, self.loss, self.top = self.colours.has_alpha, self.colours.loss, self.colours.top
+        self.has_alpha, self.top = self.colours.has_alpha, self.colours.top
         self.palette = self.colours.palette
         dtype = file.series[0].dtype
         self.itemsize = dtype.itemsize if dtype else 1
         self.at_once = unpacked_at_once(path, file.series[0])
+
+    @property
+    def loss(self) -> str | None:
+        return self.colours.loss
 
     @cached_property
     def pages(self) -> TiffPages | None:
@@ -316,11 +320,14 @@ class _Stack(Picture):
         self.stored_channels = 1 if self.colour_axis is None else shape[self.colour_axis]
         self.colours = TiffColours(path, series.keyframe, self.stored_channels)
         self.channels, self.white_is_zero = self.colours.channels, self.colours.white_is_zero
-        self.loss = self.colours.loss
         self.size = tuple(length for axis, length in enumerate(shape) if axis != self.colour_axis)
         self.itemsize = series.dtype.itemsize if series.dtype else 1
         self.at_once = unpacked_at_once(path, series)
         self.spacing = spacing_of(file)
+
+    @property
+    def loss(self) -> str | None:
+        return self.colours.loss
 
     @cached_property
     def parts(self) -> Callable[[Window], Array] | None:

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from segcli.core.near_paths import meant, near_path
+from segcli.core.near_paths import folders_in, meant, near_path
 
 
 @pytest.fixture(autouse=True)
@@ -11,6 +11,7 @@ def _folders(tmp_path, monkeypatch):
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / "Zellen Müller/Bilder/probe_01.png").touch()
     (tmp_path / "cells.yaml").touch()
+    (tmp_path / "other/nowhere").symlink_to("gone")
     monkeypatch.chdir(tmp_path)
 
 
@@ -23,6 +24,8 @@ def _folders(tmp_path, monkeypatch):
         ("Zellen Müller/Bilder/unlike.tif", None),
         ("cells.yaml/probe", None),
         ("other/.hiden", None),
+        ("other/nowhere", None),
+        ("other/nowere", None),
     ],
 )
 def test_a_misspelt_path_means_the_closest_that_exists(typed, close):
@@ -31,3 +34,14 @@ def test_a_misspelt_path_means_the_closest_that_exists(typed, close):
 
 def test_absolute_paths_stay_absolute(tmp_path):
     assert meant(tmp_path / "cell.yaml") == f"did you mean `{tmp_path / 'cells.yaml'}`?"
+
+
+def test_folders_are_listed_only_where_they_may_be(tmp_path, monkeypatch):
+    assert folders_in(tmp_path) == f"; `{tmp_path}` has `Zellen Müller`, `other`"
+    assert folders_in(tmp_path / "cells.yaml") == folders_in(tmp_path / "gone") == ""
+
+    def refused(self):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", refused)
+    assert folders_in(tmp_path) == ""

@@ -8,12 +8,13 @@ SCALE = 16
 """Pixels of a voxel: the longest side of the volume gets 256."""
 
 
-def picture(answer, *, spacing=None, upright=False):
+def picture(answer, *, spacing=None, upright=False, image=None):
     """Of an answer over a grey volume, given in two parts."""
     planes = Planes(SIZE)
     planes.add(slice(0, 5), answer[:5])
     planes.add(slice(5, 8), answer[5:])
-    image = np.random.default_rng(0).integers(90, 110, (*SIZE, 1)).astype(np.uint8)
+    if image is None:
+        image = np.random.default_rng(0).integers(90, 110, (*SIZE, 1)).astype(np.uint8)
 
     def tinted(part):
         return np.broadcast_to(np.array(GREEN, np.uint8), (*part.shape, 3)), part > 0
@@ -46,6 +47,14 @@ def test_planes_lie_at_quarters_of_each_axis_and_show_what_is_found_there():
     assert [bool(tile.any()) for tile in third] == [True, True, False]  # at 4, 8 and 12 of 16
     for tile in third[:2]:
         np.testing.assert_array_equal(np.flatnonzero(tile.any(axis=1)), range(4 * SCALE, 5 * SCALE))
+
+
+def test_a_dark_plane_is_as_dark_as_its_volume_has_it():
+    image = np.full((*SIZE, 1), 200, np.uint8)
+    image[:3], image[3:5] = 0, 20
+    drawn = picture(np.zeros(SIZE, np.uint8), image=image)
+    row, column, apart = GAP + HEAD + SCALE, GAP + SCALE, 2 * GAP + SCALE * SIZE[2]
+    assert drawn[row, column : column + 3 * apart : apart, 0].tolist() == [0, 25, 255]
 
 
 def test_planes_are_stretched_by_the_spacing_and_turned_upright():

@@ -159,6 +159,39 @@ def test_a_compression_that_changes_numbers_is_known(tmp_path, name, write, loss
         assert loss is not None or np.array_equal(read_labels(tmp_path / name), GREY)
 
 
+def test_a_mask_whose_tiles_were_all_left_out_has_no_losses(tmp_path):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, GREY, compression="lerc", tile=(64, 64))
+    with tifffile.TiffFile(path, mode="r+") as tiff:
+        for name in ("TileOffsets", "TileByteCounts"):
+            tiff.pages[0].tags[name].overwrite(0)
+    assert not read_labels(path).any()
+    assert read_marks(path).loss is None
+
+
+def test_a_box_before_the_code_of_jpeg_2000_is_not_taken_for_it(tmp_path):
+    Image.fromarray(GREY).save(tmp_path / "a.jp2", irreversible=True)
+    content = (tmp_path / "a.jp2").read_bytes()
+    note = b"\xff\x4f" + b"\xff\x90" * 8
+    at = content.index(b"jp2c") - 4
+    (tmp_path / "a.jp2").write_bytes(content[:at] + struct.pack(">I4s", 8 + len(note), b"free") + note + content[at:])
+    assert read_marks(tmp_path / "a.jp2").loss == "JPEG 2000"
+
+
+def test_losses_are_looked_up_for_masks_alone(tmp_path, monkeypatch):
+    def refused(*_):
+        raise ValueError("a second look at the file")
+
+    for name in ("loss_of_page", "loss_of"):
+        monkeypatch.setattr(f"segcli.files._colours.{name}", refused)
+    write_tiff(tmp_path / "a.tif", "jpeg2000", level=0)
+    Image.fromarray(GREY).save(tmp_path / "a.jp2")
+    for name in ("a.tif", "a.jp2"):
+        np.testing.assert_array_equal(read_image(tmp_path / name)[..., 0], GREY)
+        with pytest.raises(DataError, match=rf"cannot read image `.*{name}` \(a second look at the file\)"):
+            read_marks(tmp_path / name)
+
+
 @pytest.mark.parametrize("number", range(1, 9))
 def test_an_orientation_in_the_xmp_data_of_a_tiff_turns_like_its_tag(tmp_path, number):
     xmp = f'<rdf:Description tiff:Orientation="{number}"/>'.encode()

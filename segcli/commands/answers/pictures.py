@@ -15,6 +15,7 @@ from segcli.core.errors import ConfigError, DataError
 from segcli.core.types import Array
 from segcli.data.classes.lettering import legend_below
 from segcli.data.classes.painting import overlay
+from segcli.data.images import as_rgb
 from segcli.data.samples import Case
 from segcli.engine.events import Listener
 from segcli.engine.inference.prediction import Prediction
@@ -165,7 +166,7 @@ class PictureAnswers(PixelAnswers):
             "uncertainty": lambda: _in_16_bits(prediction.uncertainty),
         }
         if "overlay" in paths or self.add_frame is not None:
-            over = overlay(image, *task.tinted(answer))
+            over = overlay(as_rgb(image), *task.tinted(answer))
             pictures["overlay"] = lambda: (
                 over if len(task.classes) == 1 else legend_below(over, *task.legend(task.shares(answer)))
             )

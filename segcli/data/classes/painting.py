@@ -6,7 +6,6 @@ import numpy as np
 from segcli.core.types import Array, Mask
 from segcli.data.classes.colors import RGB
 from segcli.data.classes.mistakes import MISTAKES, MistakeColors
-from segcli.data.images import as_rgb
 
 __all__ = ["FOREGROUND", "compared", "overlay"]
 
@@ -15,15 +14,15 @@ FOREGROUND: RGB = (0, 220, 255)
 
 
 def overlay(image: Array, painted: Array, shown: Mask, alpha: float = 0.45) -> Array:
-    """Tint the image and outline each region, `(H, W, C), (H, W, 3), (H, W) -> (H, W, 3)` uint8.
+    """Tint the image and outline each region, `(H, W, 3), (H, W, 3), (H, W) -> (H, W, 3)` uint8.
 
     Args:
-        image: The image.
+        image: The image as `as_rgb` shows it.
         painted: Colour of the class of each pixel.
         shown: Mask of the pixels to tint.
         alpha: Opacity of the colour.
     """
-    picture = as_rgb(image)
+    picture = np.array(image)
     picture[shown] = ((1 - alpha) * picture[shown] + alpha * painted[shown]).astype(np.uint8)
     edge = _outlines(np.where(shown[:, :, None], painted, 0), max(1, min(shown.shape) // 700)) & shown
     picture[edge] = painted[edge]
@@ -31,16 +30,16 @@ def overlay(image: Array, painted: Array, shown: Mask, alpha: float = 0.45) -> A
 
 
 def compared(image: Array, right: Mask, missed: Mask, false: Mask, colors: MistakeColors = MISTAKES) -> Array:
-    """Darken the image and colour true and false positives and false negatives, `(H, W, C) -> (H, W, 3)` uint8.
+    """Darken the image and colour true and false positives and false negatives, `(H, W, 3) -> (H, W, 3)` uint8.
 
     Args:
-        image: The image.
+        image: The image as `as_rgb` shows it.
         right: True positives; each mask is `(H, W)`.
         missed: False negatives; drawn over `right`.
         false: False positives; drawn over both.
         colors: Colours of the three masks.
     """
-    picture = as_rgb(image) // 2
+    picture = image // 2
     picture[right], picture[missed], picture[false] = colors
     return picture
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from segcli.core.types import Output
 from segcli.engine.inference.joint.sizes import most_at_once
-from segcli.engine.inference.joint.small_images import SmallImages
+from segcli.engine.inference.joint.small_images import SmallImages, Tried
 from segcli.engine.inference.sliding import Sliding
 from segcli.engine.inference.tiles.grid import Window
 from segcli.engine.inference.torch_arrays import TorchArrays
@@ -16,7 +16,7 @@ from segcli.engine.runtime import Precision
 
 __all__ = ["Inferer"]
 
-TRIED: WeakKeyDictionary[nn.Module, dict[tuple[int, ...], bool]] = WeakKeyDictionary()
+TRIED: WeakKeyDictionary[nn.Module, Tried] = WeakKeyDictionary()
 """What `SmallImages` tried with each network; this depends on its layers, so that a training tries it once."""
 
 
@@ -51,7 +51,7 @@ class Inferer:
         self.joins_small = joins_small
         arrays = TorchArrays()
         self.sliding = Sliding(
-            SmallImages(self._forward, arrays, TRIED.setdefault(network, {})) if joins_small else self._forward,
+            SmallImages(self._forward, arrays, TRIED.setdefault(network, Tried())) if joins_small else self._forward,
             arrays,
             outputs,
             tile=tile,

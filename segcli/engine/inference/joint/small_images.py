@@ -7,6 +7,7 @@ beside it.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Generic
 
 import numpy as np
@@ -17,9 +18,21 @@ from segcli.engine.inference.arrays import Arrays
 from segcli.engine.inference.joint.sizes import most_at_once
 from segcli.engine.runtime import random_state, restore_random_state
 
-__all__ = ["SmallImages"]
+__all__ = ["SmallImages", "Tried"]
 
 CPU = torch.device("cpu")
+EACH = 64
+"""Images that pay for a trial with one further shape; it costs about as much as 15 of them."""
+
+
+@dataclass
+class Tried:
+    """Remembers what was tried with a network."""
+
+    same: dict[tuple[int, ...], bool] = field(default_factory=dict)
+    """Whether each image gets the bits that it gets alone, by the shape of a batch."""
+    images: int = 0
+    """Images that the network was given in groups so far."""
 
 
 class SmallImages(Generic[A]):
@@ -28,24 +41,24 @@ class SmallImages(Generic[A]):
     Args:
         forward: Network: maps inputs `(B, C, *S)` in float32 to raw outputs by name.
         arrays: Operations on its inputs and outputs.
-        same: Tells by the shape of a batch whether each image gets the bits that it gets alone; is added to. Default:
-            nothing is known yet.
+        tried: What is known of the network; is added to. Default: nothing yet.
     """
 
     def __init__(
         self,
         forward: Callable[[A], dict[str, A]],
         arrays: Arrays[A],
-        same: dict[tuple[int, ...], bool] | None = None,
+        tried: Tried | None = None,
     ) -> None:
         self.forward: Callable[[A], dict[str, A]] = forward
         self.arrays: Arrays[A] = arrays
-        self.same = {} if same is None else same
+        self.tried = Tried() if tried is None else tried
 
     def __call__(self, images: A) -> dict[str, A]:
         """Compute the outputs of each image; only as many as `most_at_once` share a call."""
         if len(images) == 1:
             return self.forward(images)
+        self.tried.images += len(images)
         if len(images) == most_at_once(tuple(images.shape[2:])) and self._are_same(images):
             return self.forward(images)
         return self._one_by_one(images)
@@ -55,19 +68,22 @@ class SmallImages(Generic[A]):
         return {name: self.arrays.joined([outputs[name] for outputs in found]) for name in found[0]}
 
     def _are_same(self, images: A) -> bool:
-        """Try the network on noise, once for each shape; what it draws at random later does not depend on that."""
-        shape = tuple(images.shape)
-        if shape not in self.same:
+        """Try the network on noise, once for each shape; what it draws at random later does not depend on that.
+
+        Further shapes wait until enough images have come, so that many sizes do not cost more than they gain.
+        """
+        shape, same = tuple(images.shape), self.tried.same
+        if shape not in same and self.tried.images >= EACH * len(same):
             random = random_state(CPU)
             try:
-                self.same[shape] = self._tried(images)
+                same[shape] = self._keeps_noise(images)
             except Exception:  # whatever a network of the user's own does with noise, or with several images
-                self.same[shape] = False
+                same[shape] = False
             finally:
                 restore_random_state(random, CPU)
-        return self.same[shape]
+        return same.get(shape, False)
 
-    def _tried(self, like: A) -> bool:
+    def _keeps_noise(self, like: A) -> bool:
         """Compare the outputs of different images of noise, the same ones in every process, with those of each."""
         noise = self.arrays.xp.empty_like(like)
         noise[...] = self.arrays.xp.asarray(np.random.default_rng(0).standard_normal(tuple(like.shape), np.float32))

@@ -69,6 +69,23 @@ def test_a_network_that_does_not_treat_images_each_by_itself_is_given_one_at_a_t
     assert seen[:-1] == calls
 
 
+def test_many_sizes_cost_a_trial_for_64_images_and_each_is_tried_at_last():
+    seen = []
+
+    def forward(images):
+        seen.append(len(images))
+        return {"mask": images}
+
+    small = SmallImages(forward, NumPyArrays())
+    for side in range(8, 20):
+        small(np.zeros((8, 3, side, 8), np.float32))
+    assert sum(seen) == 12 * 8 + 2 * 16  # the trials are those of the first and of the eighth size
+    for _ in range(100):
+        seen.clear()
+        small(np.zeros((8, 3, 19, 8), np.float32))
+    assert seen == [8]
+
+
 def test_a_trial_leaves_the_random_numbers_of_a_network_as_they_are():
     def forward(images):
         drawn = torch.rand(1).item() + np.random.rand() + random.random()
