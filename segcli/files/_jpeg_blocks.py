@@ -8,6 +8,7 @@ Not seen: damage after which as many blocks as before are decoded.
 """
 
 import io
+import re
 import struct
 from dataclasses import dataclass, replace
 
@@ -17,7 +18,7 @@ from PIL import Image
 from segcli.core.types import Array
 from segcli.files._jpeg_segments import SCAN, segments_of
 
-__all__ = ["fault_of_jpeg"]
+__all__ = ["fault_of_jpeg", "lacks_rows"]
 
 SEQUENTIAL = (0xC0, 0xC1)
 """Markers of frames whose blocks are stored one after the other."""
@@ -25,6 +26,9 @@ RESTARTS = 0xDD
 GREY = 128
 """Value of blocks without data."""
 MOST_ROWS = 65535
+NO_DATA = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]", re.DOTALL)
+"""A marker that ends data; those of restarts stand among them."""
+EARLY = "its data end before the last pixel"
 FILLER = bytes(range(1, 65))
 """Data that would be decoded as further blocks."""
 
@@ -57,16 +61,33 @@ def fault_of_jpeg(content: bytes) -> str | None:
     further = _is_grey(blocks[first:], frame)
     if not further[1:].all():
         return "its data go on behind the last pixel"
-    early = "its data end before the last pixel"
     if not further[0]:
         return None
     # of a whole file, the unit behind the last one has the grey of its last block, unless counting starts anew there
     is_visible = blocks.shape[1] % frame.unit[1] == 0
-    longer = content[:-2] + FILLER + content[-2:]
+    end = _end_of_scan(content)
+    longer = content[:end] + FILLER + content[end:]
     if is_visible and not frame.restarts and blocks[first - 1, -1] != GREY:
-        return None if _are_alike(content, longer) else early  # one in 200 whole files is grey there by chance
+        return None if _are_alike(content, longer) else EARLY  # one in 200 whole files is grey there by chance
     filled = _blocks(longer, frame)
-    return early if filled is not None and not np.array_equal(filled[:first], blocks[:first]) else None
+    return EARLY if filled is not None and not np.array_equal(filled[:first], blocks[:first]) else None
+
+
+def lacks_rows(content: bytes, pixels: Array) -> bool:
+    """Tell whether the data of a JPEG file end before its last row of blocks; progressive files are not told.
+
+    Args:
+        content: The bytes of the file.
+        pixels: What a decoder made of it.
+    """
+    return bool((pixels[-1] == GREY).all()) and fault_of_jpeg(content) == EARLY
+
+
+def _end_of_scan(content: bytes) -> int:
+    """Find the first marker behind the first data, which may stand before the end of the file."""
+    start = next((start for kind, start in segments_of(content) if kind == SCAN), 0)
+    found = NO_DATA.search(content, start)
+    return len(content) - 2 if found is None else found.start()
 
 
 def _are_alike(one: bytes, other: bytes) -> bool:

@@ -23,6 +23,7 @@ from segcli.files._codecs import decoded
 from segcli.files._colours import PillowColours
 from segcli.files._content import content_of, small_or_held
 from segcli.files._frames import open_frame
+from segcli.files._jpeg_blocks import lacks_rows as lacks_rows_of_jpeg
 from segcli.files._orientation import of_image, upright
 from segcli.files._png_plain import PlainPNG, mode_of_plain
 from segcli.files._png_whole import lacks_rows
@@ -119,6 +120,8 @@ class _Decoded(Picture):
             if self.image.format == "PNG" and _ends_in_zeros(self.image) and lacks_rows(content_of(self.path)):
                 raise DataError(f"`{self.path}` is truncated: it ends before its last row", hint="copy the file again")
             pixels = by_pillow()
+        if self.image.format == "JPEG" and lacks_rows_of_jpeg(content_of(self.path), pixels):
+            raise DataError(f"`{self.path}` is truncated: it ends before its last row", hint="copy the file again")
         return _with_channels(pixels)
 
     def close(self) -> None:

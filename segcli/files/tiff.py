@@ -20,6 +20,7 @@ from segcli.files._losses import loss_of_page, refuse_changed
 from segcli.files._mapped import Mapped, map_file
 from segcli.files._orientation import as_shown, of_page, shown_size, upright
 from segcli.files._tiff_choice import one_picture
+from segcli.files._tiff_fax import refuse_cut_fax
 from segcli.files._tiff_open import directories, is_tiff, open_tiff
 from segcli.files._tiff_pages import TiffPages, TiffPlanes
 from segcli.files._tiff_plain import PlainPages
@@ -193,6 +194,7 @@ def _stored_plane(path: Path, tiff: tifffile.TiffFile, number: int) -> tuple[Arr
     if pages:
         tiff.filehandle.seek(pages[number])
         page = tifffile.TiffPage(tiff, index=number)
+        refuse_cut_fax(path, [page])
         return as_shown(page.asarray(), orientation), page
     series = slices_of(path, tiff)
     return as_shown(_plane_of_one_page(path, series, number), of_page(series.keyframe)), series.keyframe
@@ -205,6 +207,7 @@ def _plane_of_one_page(path: Path, series: tifffile.TiffPageSeries, number: int)
         dtype = series.dtype.newbyteorder(series.keyframe.parent.byteorder)
         plane: Array = map_file(path, dtype, size, series.dataoffset)()[number].astype(series.dtype)
         return plane
+    refuse_cut_fax(path, series.pages)
     whole: Array = series.asarray().reshape(-1, *size[-2:])[number]
     return whole
 
@@ -255,6 +258,7 @@ class _Image(Picture):
     def _samples(self) -> Array:
         """Decode all samples, `(H, W, stored channels)`."""
         series, channels = self.file.series[0], self.stored_channels
+        refuse_cut_fax(self.path, [page for level in series.levels[:1] for page in level.pages])
         axes, pixels = series.axes, series.asarray()
         colour_axis = next((axes.index(letter) for letter in "SC" if letter in axes), None)
         if colour_axis is not None and channels > 1:
@@ -357,6 +361,7 @@ class _Stack(Picture):
         return self.colours.numbers(self._samples())
 
     def _samples(self) -> Array:
+        refuse_cut_fax(self.path, self.series.pages)
         voxels: Array = self.series.asarray().reshape(self.shape)
         return voxels[..., None] if self.colour_axis is None else np.moveaxis(voxels, self.colour_axis, -1)
 

@@ -1,11 +1,13 @@
 """Rows and colours that are missing in a file, which a library would fill in with black."""
 
+import io
 import struct
 import zlib
 
 import imagecodecs
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from segcli.core.errors import DataError
@@ -14,6 +16,7 @@ from segcli.data.images import read_image, read_labels
 GREY = np.random.default_rng(5).integers(0, 4, (23, 31), dtype=np.uint8)
 FEW = bytes([9, 9, 9, 200, 0, 0])
 """A palette of two colours."""
+END_OF_JPEG = b"\xff\xd9"
 
 
 def write_png(path, rows, bits=8, colours=0, interlaced=0, palette=b""):
@@ -79,3 +82,51 @@ def _without_adobe(content):
             yield content[:length]
         content = content[length:]
     yield content
+
+
+@pytest.mark.parametrize("options", [{}, {"subsampling": 0}, {"restart_marker_rows": 1}])
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_a_jpeg_whose_end_is_marked_before_its_last_row_is_refused_and_not_filled_with_grey(tmp_path, mode, options):
+    stream, path = io.BytesIO(), tmp_path / "a.jpg"
+    Image.fromarray(np.random.default_rng(1).integers(0, 256, (90, 70, 3), np.uint8)).convert(mode).save(
+        stream, "JPEG", **options
+    )
+    content = stream.getvalue()
+    path.write_bytes(content)
+    read_image(path)
+    half = len(content) * 3 // 4
+    for rest in (b"", content[half:]):
+        path.write_bytes(content[:half] + END_OF_JPEG + rest)
+        assert (np.asarray(Image.open(path))[-1] == 128).all()
+        with pytest.raises(DataError, match=r"a.jpg` is truncated: it ends before its last row"):
+            read_image(path)
+
+
+def test_a_jpeg_that_ends_in_the_grey_of_missing_rows_is_whole(tmp_path):
+    path = tmp_path / "a.jpg"
+    pixels = np.full((90, 70, 3), 128, np.uint8)
+    pixels[:20] = 9
+    for options in ({}, {"subsampling": 0}, {"restart_marker_rows": 1}, {"progressive": True}):
+        Image.fromarray(pixels).save(path, **options)
+        assert (read_image(path)[-1] == 128).all()
+
+
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("kind", ["tiff_ccitt", "group3", "group4"])
+def test_fax_code_of_a_tiff_that_ends_early_is_refused_and_not_filled_with_zeros(tmp_path, kind, order):
+    path, pixels = tmp_path / "a.tif", np.zeros((60, 80), bool)
+    pixels[5:50, 8:70] = np.random.default_rng(2).random((45, 62)) < 0.3
+    Image.fromarray(pixels).save(path, compression=kind, tiffinfo={266: order})
+    np.testing.assert_array_equal(read_labels(path), pixels)
+    with tifffile.TiffFile(path) as file:
+        length = file.pages.first.databytecounts[0]
+        at = file.pages.first.tags["StripByteCounts"].valueoffset
+    content = bytearray(path.read_bytes())
+    for left in (length // 3, length // 2, length * 3 // 4):
+        content[at : at + 4] = left.to_bytes(4, "little")
+        path.write_bytes(content)
+        for read in (read_image, read_labels):
+            with pytest.raises(
+                DataError, match=r"a.tif` is truncated: strip 0 of its fax code ends before its last row"
+            ):
+                read(path)
