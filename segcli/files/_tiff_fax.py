@@ -31,8 +31,10 @@ def refuse_cut_fax(path: Path, pages: Iterable[Any]) -> None:
         DataError: A strip or tile ends early.
     """
     for page in pages:
-        if page is None or int(page.keyframe.compression) not in FAX:
+        if page is None:
             continue
+        if int(page.keyframe.compression) not in FAX:
+            return  # a series is stored in one way, and each further page costs a look at its tags
         stream = page.parent.filehandle
         for index, (offset, count) in enumerate(zip(page.dataoffsets, page.databytecounts, strict=False)):
             stream.seek(offset)

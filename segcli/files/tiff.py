@@ -258,7 +258,7 @@ class _Image(Picture):
     def _samples(self) -> Array:
         """Decode all samples, `(H, W, stored channels)`."""
         series, channels = self.file.series[0], self.stored_channels
-        refuse_cut_fax(self.path, [page for level in series.levels[:1] for page in level.pages])
+        refuse_cut_fax(self.path, (page for level in series.levels[:1] for page in level.pages))
         axes, pixels = series.axes, series.asarray()
         colour_axis = next((axes.index(letter) for letter in "SC" if letter in axes), None)
         if colour_axis is not None and channels > 1:

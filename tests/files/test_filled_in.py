@@ -12,6 +12,8 @@ from PIL import Image
 
 from segcli.core.errors import DataError
 from segcli.data.images import read_image, read_labels
+from segcli.files import open_picture
+from segcli.files.tiff import TIFF
 
 GREY = np.random.default_rng(5).integers(0, 4, (23, 31), dtype=np.uint8)
 FEW = bytes([9, 9, 9, 200, 0, 0])
@@ -100,6 +102,23 @@ def test_a_jpeg_whose_end_is_marked_before_its_last_row_is_refused_and_not_fille
         assert (np.asarray(Image.open(path))[-1] == 128).all()
         with pytest.raises(DataError, match=r"a.jpg` is truncated: it ends before its last row"):
             read_image(path)
+
+
+def test_a_slice_of_fax_code_that_ends_early_is_refused_in_a_stack(tmp_path):
+    path, rng = tmp_path / "a.tif", np.random.default_rng(3)
+    slices = [Image.fromarray(rng.random((40, 50)) < 0.3) for _ in range(3)]
+    slices[0].save(path, compression="group4", save_all=True, append_images=slices[1:])
+    with tifffile.TiffFile(path) as file:
+        counts = file.pages[2].tags["StripByteCounts"]
+    content = bytearray(path.read_bytes())
+    content[counts.valueoffset : counts.valueoffset + 4] = (counts.value[0] // 2).to_bytes(4, "little")
+    path.write_bytes(content)
+    np.testing.assert_array_equal(TIFF.plane(path, 1, labels=True), np.asarray(slices[1]))
+    told = "strip 0 of its fax code ends before its last row"
+    with pytest.raises(DataError, match=told):
+        TIFF.plane(path, 2, labels=True)
+    with open_picture(path, 3) as stack, pytest.raises(DataError, match=told):
+        stack.read_labels()
 
 
 def test_a_jpeg_that_ends_in_the_grey_of_missing_rows_is_whole(tmp_path):
