@@ -1,19 +1,21 @@
 """Find images and masks in a folder for each case, such as `case_01/image.png` and `case_01/mask.png`."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cache
+from glob import escape
 from pathlib import Path
 from typing import Any
 
 from segcli.core.errors import DataError
 from segcli.core.names import composed
 from segcli.datasets._case_folders import case_name
+from segcli.datasets._channel_files import case_of
 from segcli.files import is_picture_folder, stem_of
-from segcli.planning.pairs import NUMBERS, Affix, paired
+from segcli.planning.pairs import NUMBERS, SEPARATORS, Affix, paired
 from segcli.planning.sides import side_of_name
 
 __all__ = ["CaseFolders", "Slot", "case_folders", "hold_both"]
@@ -28,6 +30,8 @@ LOOKED = 3
 """Folders whose files are opened."""
 AT_MOST = 40
 """Files of a folder that are opened; of names that all folders have, those that differ only in numbers."""
+RARE = 0.05
+"""Smallest share of the images of a folder of several that have a mask of a further kind."""
 Inside = Mapping[str, Mapping[str, Sequence[Path]]]
 
 
@@ -46,6 +50,11 @@ class Slot:
     def pattern(self) -> str:
         """Return the folder with `*` for that of the case."""
         return "/".join(["*"] * self.depth + [self.inner] * (self.inner != "."))
+
+    def key(self, path: Path) -> str | None:
+        """Return what a file has in common with the others of its case; None if it is of another kind."""
+        fits = not self.endings or path.suffix.lower() in self.endings
+        return self.affix.key(composed(stem_of(path))) if fits else None
 
 
 @dataclass(frozen=True)
@@ -94,30 +103,51 @@ class CaseFolders:
                 case_name(composed(child), composed(stem_of(file))): file.parent.parent / "masks"
                 for child, file in first
             }
-        return self._files(self.mask)
+        return self._of_kind(self.mask)
 
     def of_images(self, position: int = 0) -> dict[str, Path]:
         """Return the images by the name of their case."""
-        masks = set() if self.are_objects else set(self._files(self.mask).values())
-        found = self._files(self.images[position], masks)
+        image = self.images[position]
+        found = self._files(
+            image, () if self.are_objects else [each for each in self.masks if each.inner == image.inner]
+        )
         return {
             name: path for name, path in found.items() if not any(fnmatchcase(name, each) for each in self.left_out)
         }
 
     def of_kinds(self) -> list[dict[str, Path]]:
         """Return the masks of each kind by the name of their case."""
-        return [self._files(slot) for slot in (self.mask, *self.other_masks)]
+        return [self._of_kind(slot) for slot in self.masks]
 
-    def _files(self, slot: Slot, without: Collection[Path] = ()) -> dict[str, Path]:
+    @property
+    def masks(self) -> tuple[Slot, ...]:
+        """Return the masks of all kinds."""
+        return self.mask, *self.other_masks
+
+    def without(self, used: Collection[str]) -> tuple[list[Slot], tuple[str, ...]]:
+        """Return the masks that are not used, and names with wildcards of those that would be taken for images.
+
+        Args:
+            used: Suffixes of the masks that are used.
+        """
+        image, first = self.images[0], self.mask
+        unused = [each for each in self.masks if each.inner != first.inner or each.affix.suffix not in used]
+        beside = [each for each in unused if each.inner == image.inner]
+        taken = [each for each in beside if any(image.key(path) is not None for path in self._files(each).values())]
+        return unused, tuple(f"*{escape(each.affix.suffix)}" for each in taken)
+
+    def _of_kind(self, slot: Slot) -> dict[str, Path]:
+        """Return the masks of a kind without those of another one whose suffix ends alike, such as `_HARD_EX`."""
+        end = slot.affix.suffix
+        ends = [each for each in self.masks if each.inner == slot.inner and each.affix.suffix.endswith(end)]
+        return self._files(slot, [each for each in ends if each.affix.suffix != end])
+
+    def _files(self, slot: Slot, without: Sequence[Slot] = ()) -> dict[str, Path]:
         found = {}
         for child, folders in self.inside.items():
             for path in folders.get(slot.inner, ()):
-                key = slot.affix.key(composed(stem_of(path)))
-                if (
-                    key is not None
-                    and path not in without
-                    and (not slot.endings or path.suffix.lower() in slot.endings)
-                ):
+                key = slot.key(path)
+                if key is not None and all(each.key(path) is None for each in without):
                     found[case_name(composed(child), key)] = path
         return found
 
@@ -163,7 +193,7 @@ def _at(folders: Mapping[str, Sequence[Path]], is_mask: Callable[[Path], bool], 
     found = _of_fixed_names(inside, looked, is_mask)
     if found is None or found.are_several:
         every = found is not None
-        found = _of_objects(inside) or _of_pairs(inside, looked, masks, all_of_them=every) or found
+        found = _of_objects(inside) or _of_pairs(inside, looked, masks, is_mask, all_of_them=every) or found
     elif all(mask.affix.suffix.isdigit() for mask in (found.mask, *found.other_masks)):
         found = _of_objects(inside) or found
     return None if found is None else found.below(depth)
@@ -232,7 +262,12 @@ def _of_objects(inside: Inside) -> CaseFolders | None:
 
 
 def _of_pairs(
-    inside: Inside, looked: Sequence[str], masks: Mapping[Path, bool], *, all_of_them: bool
+    inside: Inside,
+    looked: Sequence[str],
+    masks: Mapping[Path, bool],
+    is_mask: Callable[[Path], bool],
+    *,
+    all_of_them: bool,
 ) -> CaseFolders | None:
     """Find images and masks whose names belong together, several in a folder.
 
@@ -240,6 +275,7 @@ def _of_pairs(
         inside: Files of the folders.
         looked: Folders that are looked at.
         masks: Whether files in them are masks.
+        is_mask: Tells whether another file is a mask by its pixels.
         all_of_them: Every mask has an image, or every image a mask: `ct` and `liver` share only a letter or none.
     """
     sides: dict[bool, list[tuple[str, Path]]] = {True: [], False: []}
@@ -265,13 +301,40 @@ def _of_pairs(
     alone = {path for inner, path in sides[False] if _lacks(pairing.image, path, known) and inner == inners[False]}
     rests = {_rest(child, path) for child in looked for path in inside[child].get(inners[False], ()) if path in alone}
     left_out = tuple(f"*{rest}" for rest in sorted(rests) if rest)
+    image, mask = Slot(inners[False], pairing.image), Slot(inners[True], pairing.mask, endings=endings or frozenset())
     return CaseFolders(
         inside,
-        [Slot(inners[False], pairing.image)],
-        Slot(inners[True], pairing.mask, endings=endings or frozenset()),
+        [image],
+        mask,
+        tuple(_other_masks(CaseFolders(inside, [image], mask), is_mask)),
         unused=next((path.name for _, path in sides[False] if pairing.image.key(composed(stem_of(path))) is None), ""),
         left_out=left_out if len(alone) >= len(looked) * len(left_out) else (),
     )
+
+
+def _other_masks(found: CaseFolders, is_mask: Callable[[Path], bool]) -> Iterator[Slot]:
+    """Find further masks of the images, such as `left_MA` beside `left_EX`: files that begin with a case."""
+    image, mask = found.images[0], found.mask
+    ends: dict[str, list[Path]] = {}
+    count = 0
+    for folders in found.inside.values():
+        images, files = (
+            {composed(stem_of(path)): path for path in folders.get(each.inner, ())} for each in (image, mask)
+        )
+        firsts, seconds = map(image.affix.key, images), map(mask.affix.key, files)
+        cases = {each for each in firsts if each} & {each for each in seconds if each}
+        count += len(cases)
+        for name, path in files.items():
+            rest = name.removeprefix(mask.affix.prefix)
+            case = case_of(rest, cases, before=SEPARATORS) if name.startswith(mask.affix.prefix) else None
+            if case is not None:
+                ends.setdefault(rest[len(case) :], []).append(path)
+    for end, paths in ends.items():
+        same = NUMBERS.sub("", end).rstrip(SEPARATORS) == mask.affix.suffix  # `_mask_1`: another part of `_mask`
+        if not same and end != mask.affix.suffix and len(paths) >= RARE * count:
+            with suppress(DataError):  # `data check` names it
+                if is_mask(paths[0]):
+                    yield replace(mask, affix=replace(mask.affix, suffix=end))
 
 
 def _endings(sides: Mapping[bool, Sequence[tuple[str, Path]]]) -> frozenset[str] | None:

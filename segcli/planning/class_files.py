@@ -26,8 +26,8 @@ __all__ = ["ClassMasks", "Kinds", "class_masks", "class_of_picture", "class_of_v
 
 SURVEY_S = 5.0
 """Processor seconds to look for pixels of two classes."""
-ENOUGH = 3
-"""Cases that are looked at whatever the time is."""
+ENOUGH = 8
+"""Files of a case that are read whatever the time is; then more only until two of them mark something."""
 HALF = 0.5
 """A mask of a larger share of the pixels may be that of the background."""
 NUMBER = re.compile(r"\d+")
@@ -115,16 +115,17 @@ def class_masks(
     if given.get(name) or len(ends) < 2 or numbered or "" in ends:
         return ClassMasks()
     cases = list(dict.fromkeys(case for each in kinds.values() for case in each))
-    clock, looked, both, shares = Clock(SURVEY_S), 0, 0, dict.fromkeys(ends, 0.0)
+    clock, looked, both, part, shares = Clock(SURVEY_S), 0, 0, "", dict.fromkeys(ends, 0.0)
     for index in spread(len(cases)):
-        if clock.over and looked >= ENOUGH:
+        if clock.over and looked:
             break
         there = {end: kinds[end][cases[index]] for end in ends if cases[index] in kinds[end]}
-        seen = _look(there, inside, cases[index])
+        seen = _look(there, inside, cases[index], clock)
         if seen is None or isinstance(seen, str):
             return ClassMasks(clash=seen or "", ends=tuple(ends) if seen else ())
         looked += 1
         both += sum(share > 0 for share in seen.values()) > 1
+        part = f" ({len(seen)} of {len(there)} files of `{cases[index]}`)" if len(seen) < len(there) else ""
         shares = {end: share + seen.get(end, 0.0) for end, share in shares.items()}
     largest = max(ends, key=lambda end: shares[end])
     if shares[largest] > HALF * looked:
@@ -133,7 +134,7 @@ def class_masks(
         )
         return ClassMasks(clash=clash, ends=tuple(ends))
     words = f"all {looked} images" if looked == len(cases) else f"{looked} of {len(cases)} images"
-    reason = f"a file for each class, in this order: no two of them mark the same pixel in {words}"
+    reason = f"a file for each class, in this order: no two of them mark the same pixel in {words}{part}"
     return ClassMasks({end: kinds[end] for end in ends}, reason) if both else ClassMasks()
 
 
@@ -159,8 +160,10 @@ def classes_in_places(roles: Roles, joined: Mapping[str, list[Path]], given: Map
     return replace(found, folder=above.pop() or ".")
 
 
-def _look(files: Mapping[str, Path], inside: Callable[[Path], Mask | None], case: str) -> dict[str, float] | str | None:
-    """Return the share of the pixels that each mask of a case marks.
+def _look(
+    files: Mapping[str, Path], inside: Callable[[Path], Mask | None], case: str, clock: Clock
+) -> dict[str, float] | str | None:
+    """Return the share of the pixels that each mask of a case marks; of the first ones if the time is over.
 
     Returns:
         A sentence if two of them mark the same pixels; None if one cannot be that of a class, or sizes differ.
@@ -168,6 +171,8 @@ def _look(files: Mapping[str, Path], inside: Callable[[Path], Mask | None], case
     shares: dict[str, float] = {}
     numbers: Array = np.zeros(0, np.uint16)
     for number, (end, path) in enumerate(files.items(), start=1):
+        if clock.over and number > ENOUGH and sum(share > 0 for share in shares.values()) > 1:
+            break
         mask = None
         with suppress(DataError):
             mask = inside(path)

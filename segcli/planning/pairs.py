@@ -10,7 +10,7 @@ from pathlib import Path
 
 from segcli.core.names import composed
 
-__all__ = ["NUMBERS", "Affix", "Pairing", "beside", "paired", "stems"]
+__all__ = ["NUMBERS", "SEPARATORS", "Affix", "Pairing", "beside", "paired", "stems"]
 
 PROBES = 6
 """Names of each side from which pairings are guessed."""

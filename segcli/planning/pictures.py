@@ -118,7 +118,7 @@ def _of_stars(listing: Listing, given: Mapping[str, Any], name: str, there: Star
     if there.label_extensions:
         found.state("label_extensions", list(there.label_extensions), SAME_STEM)
     if there.exclude:
-        found.state("exclude", list(there.exclude), "folders that fit the pattern and have no masks")
+        found.state("exclude", list(there.exclude), there.why_excluded)
     _state_folders(found, there.roles, places, there.classes)
     found.reasons["label_folder"] = "`*` stands for each folder; its name is part of the name of a case"
     if there.question is not None:

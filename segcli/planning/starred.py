@@ -65,6 +65,7 @@ class Starred:
     """True if the split that folders are named after lacks validation, and all other names are of the training."""
     exclude: tuple[str, ...] = ()
     """Names of images in these folders that are not used, with wildcards."""
+    why_excluded: str = "folders that fit the pattern and have no masks"
     classes: ClassMasks = field(default_factory=ClassMasks)
     """Masks of each class, if each has a file."""
 
@@ -111,7 +112,9 @@ def _of_cases(found: CaseFolders, given: Mapping[str, Any]) -> Starred:
     side = Side(mask.pattern, looks[1], Pairing(image.affix, mask.affix, len(images.keys() & masks.keys())))
     notes = ["a mask for each object: touching objects become one"] if found.are_objects else []
     notes += [f"images of other names are not used, such as `{found.unused}`"] if found.unused else []
-    unused = (*found.images[1:], *(() if classes.files else found.other_masks))
+    used = classes.files or {mask.affix.suffix}
+    others, beside = found.without(used)
+    unused = (*found.images[1:], *others)
     notes += [f"`{slot.pattern}/*{slot.affix.suffix}.*` is not used" for slot in unused]
     heads = {name.split("/")[0] for name in images} if image.depth > 1 else set()
     sides = {split: [f"{head}/*"] for head in heads if (split := side_of_name(head)) is not None}
@@ -125,6 +128,8 @@ def _of_cases(found: CaseFolders, given: Mapping[str, Any]) -> Starred:
         repeats=found.repeats,
         lacking=frozenset(images.keys() - masks.keys()),
         label_extensions=tuple(sorted(each.lstrip(".") for each in mask.endings)),
+        exclude=beside,
+        why_excluded="other files of the same images",
         classes=classes,
     )
 

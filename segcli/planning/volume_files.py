@@ -1,7 +1,7 @@
 """Pair NIfTI images with label maps: in two folders, in a folder for each case or split, or all in one."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from glob import escape
 from pathlib import Path
 from typing import Any
@@ -65,7 +65,7 @@ def volumes_in_folders(found: Recognised, places: Places, given: Mapping[str, An
     if (question := which_mask(cases, _foreground, classes)) is not None:
         found.questions.append(question)
         found.sure["label_suffix"] = "guess"
-    images, maps = _in_folders(found, replace(cases, other_masks=()) if classes.files else cases)
+    images, maps = _in_folders(found, cases, classes)
     return Volumes(images, classes.first or maps, _sides(cases, images), cases.repeats, classes)
 
 
@@ -132,7 +132,7 @@ def _named_twins(found: Recognised, twins: Twins, each: Mapping[str, list[str]],
     )
 
 
-def _in_folders(found: Recognised, cases: CaseFolders) -> tuple[Images, dict[str, Path]]:
+def _in_folders(found: Recognised, cases: CaseFolders, classes: ClassMasks) -> tuple[Images, dict[str, Path]]:
     """State the folders and names of images and label maps that lie in a folder for each case."""
     first = cases.images[0]
     found.state("image_folder", first.pattern, "`*` stands for the folder of each case")
@@ -144,9 +144,11 @@ def _in_folders(found: Recognised, cases: CaseFolders) -> tuple[Images, dict[str
     else:
         suffixes = [slot.affix.suffix for slot in channels]
         found.state("channel_suffixes", suffixes, "a file for each channel, in this order", "likely")
-    if cases.left_out:
-        found.state("exclude", list(cases.left_out), "images without a label map")
-    found.notes += [f"`{each.pattern}/*{each.affix.suffix}` is not used" for each in cases.other_masks]
+    unused, beside = cases.without(classes.files or {cases.mask.affix.suffix})
+    if cases.left_out or beside:
+        why = "images without a label map" if not beside else "other files of the same images"
+        found.state("exclude", [*cases.left_out, *beside], why)
+    found.notes += [f"`{each.pattern}/*{each.affix.suffix}` is not used" for each in unused]
     if cases.unused:
         found.notes.append(f"images of other names are not used, such as `{cases.unused}`")
     files = [cases.of_images(position) for position in range(len(channels))]

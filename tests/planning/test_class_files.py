@@ -1,5 +1,7 @@
 """Masks of one file for each class: recognised where their files never overlap, and asked about where they do."""
 
+from pathlib import Path
+
 import nibabel
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from PIL import Image
 from segcli.commands.init import look
 from segcli.config.load import dataset_from_values
 from segcli.core.errors import ConfigError
+from segcli.planning import class_files
 
 COUNT = 5
 
@@ -142,6 +145,43 @@ def test_images_of_two_kinds_with_a_file_for_each_class_share_no_letters_of_thei
     masks = bodies(0)[1]
     case = next(case for case in cases if case.id == "case0")
     np.testing.assert_array_equal(layout.as_stored(layout.read(case).maps["mask"]), masks[0] + 2 * masks[1])
+
+
+@pytest.mark.parametrize("ending", [".png", ".nii.gz"])
+@pytest.mark.parametrize("ends", [("_EX", "_MA"), ("_EX", "_HARD_EX")])
+def test_several_images_in_each_folder_of_a_case_have_a_file_for_each_class(tmp_path, ending, ends):
+    for index in range(2 * COUNT):
+        image, mask = (f"p{index // 2}/{'left' if index % 2 else 'right'}{each}{ending}" for each in ("", "{1}"))
+        single = write(tmp_path / f"one{index}", "{}" + ending, "{}{}" + ending, ends, count=1)
+        for end in ("", *ends):
+            target = tmp_path / "d" / (image if not end else mask.format("", end))
+            target.parent.mkdir(parents=True, exist_ok=True)
+            (single / f"case0{end}{ending}").rename(target)
+    found, _ = look(tmp_path / "d", "d", (), ask=None, yes=False)
+    assert (found.keys["class_suffixes"], found.keys.get("exclude"), found.notes) == (list(ends), None, [])
+    layout, cases = read(found)
+    assert sorted(case.id for case in cases) == sorted(f"p{n}/{eye}" for n in range(COUNT) for eye in ("left", "right"))
+    masks = pictures(0)[1] if ending == ".png" else bodies(0)[1]
+    expected = (masks[0] > 0) + 2 * (masks[1] > 0)
+    for case in cases[:3]:
+        np.testing.assert_array_equal(layout.as_stored(layout.read(case).maps["mask"]), expected)
+    found, _ = look(tmp_path / "d", "d", [f"label_suffix={ends[1]}"], ask=None, yes=False)
+    assert (found.keys["exclude"], len(read(found)[1])) == ([f"*{ends[0]}"], 2 * COUNT)
+    assert any(f"*{ends[0]}" in note and "is not used" in note for note in found.notes)
+
+
+def test_a_case_of_many_large_files_is_looked_at_in_part_and_the_reason_says_so(monkeypatch):
+    monkeypatch.setattr(class_files, "SURVEY_S", 0.0)
+    read_files = []
+
+    def inside(path):
+        read_files.append(path)
+        return np.arange(40) == len(read_files)
+
+    kinds = {f"_{letter}": {case: Path(case + letter) for case in ("p1", "p2")} for letter in "abcdefghijkl"}
+    found = class_files.class_masks(kinds, inside, {})
+    assert (len(read_files), len(found.files)) == (8, 12)
+    assert found.reason.endswith("in 1 of 2 images (8 of 12 files of `p1`)")
 
 
 def test_every_one_of_many_classes_is_planned(tmp_path):
