@@ -20,13 +20,8 @@ class Volumes(Dataset[tuple[Any, Any]]):
 
         self.patch = spec.patch if split == "train" else None
         self.patches = spec.patches if split == "train" else 1
-        self.read = [
-            tuple(
-                np.asarray(nibabel.load(path).dataobj)  # type: ignore[attr-defined]
-                for path in pair
-            )
-            for pair in pairs(spec, split)
-        ]
+        stored = nibabel.Nifti1Image.from_filename
+        self.read = [tuple(np.asarray(stored(path).dataobj) for path in pair) for pair in pairs(spec, split)]
         self.read = [((image - image.mean()) / image.std(), mask) for image, mask in self.read]
         self.rng = np.random.default_rng(spec.seed)
 

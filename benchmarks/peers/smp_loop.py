@@ -4,6 +4,7 @@ Run by run.py, in an environment with segmentation-models-pytorch, albumentation
 """
 
 import os
+from importlib import import_module
 from typing import Any
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # nothing is downloaded: the encoders begin with random weights
@@ -14,15 +15,11 @@ from _shared import Spec, begin, fit, pictures
 # torchvision from PyPI is built for CUDA; beside PyTorch for CPUs it cannot be imported without these operators.
 # Where it fits PyTorch it brings them, and may not find them declared.
 try:
-    import torchvision  # type: ignore[import-untyped]  # noqa: F401
+    import_module("torchvision")
 except RuntimeError:
-    missing = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
-    for name, schema in (
-        ("nms", "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"),
-        ("qnms", "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"),
-    ):
+    for name in ("nms", "qnms"):
         if not hasattr(torch.ops.torchvision, name):
-            missing.define(schema)  # type: ignore[no-untyped-call]
+            torch.library.define(f"torchvision::{name}", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 
 import segmentation_models_pytorch as smp
 
