@@ -71,7 +71,7 @@ def machine() -> Iterator[Row]:
     yield "GPUs", ", ".join(f"{names.count(name)} x {name}" for name in dict.fromkeys(names)) or "none"
     yield "driver", driver()
     yield "processor, memory", f"{processor()}, {psutil.virtual_memory().total / 2**30:,.0f} GiB"
-    cudnn = torch.backends.cudnn.version() if ON_GPU else None  # type: ignore[no-untyped-call]
+    cudnn = torch.backends.cudnn.version() if ON_GPU else None  # type: ignore[no-untyped-call]  # PyTorch states no types
     yield "Python, PyTorch, CUDA, cuDNN", f"{python_version()}, {torch.__version__}, {torch.version.cuda}, {cudnn}"
     parts = assemble(make(small()))
     yield "precision that `amp: auto` takes", parts.precision.name

@@ -61,8 +61,8 @@ def opened(folder: Path) -> Trainer:
     run_folder.mkdir(parents=True)
     trainer = open_session(run, RunFolder(run_folder), Silent(), StopSignal())
     set_gpu_switches(trainer.parts.device, run.training, trainer.parts.precision.name)
-    trainer.step.take = marked(trainer.step.take, TAKE)  # type: ignore[method-assign]
-    trainer.step.update = marked(trainer.step.update, UPDATE)  # type: ignore[method-assign]
+    trainer.step.take = marked(trainer.step.take, TAKE)  # type: ignore[method-assign]  # of this step only
+    trainer.step.update = marked(trainer.step.update, UPDATE)  # type: ignore[method-assign]  # of this step only
     return trainer
 
 
@@ -129,7 +129,7 @@ def kernels(folder: Path) -> Iterator[Row]:
     trainer = opened(folder)
     words = f"U-Net {small()['depths']}, {trainer.parts.precision.name}, batch {BATCH}, {SIDE}x{SIDE}"
     yield f"GPU idle in training steps, {words}, with the loader", idle(trainer, folder / "trace.json.gz")[0]
-    trainer.train = FromMemory(list(trainer.train.epoch(0)))  # type: ignore[assignment]
+    trainer.train = FromMemory(list(trainer.train.epoch(0)))  # type: ignore[assignment]  # has what a trainer asks
     text, work = idle(trainer, path)
     yield f"GPU idle in training steps, {words}, batches in pinned memory", text
     total = sum(event["dur"] for event in work)

@@ -53,7 +53,7 @@ def loss_of(*losses: Loss) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
 
 def alone(logits: Tensor, truth: Tensor, valid: Tensor) -> None:
     """Compute PyTorch's cross-entropy."""
-    F.cross_entropy(logits.detach().requires_grad_(), truth).backward()  # type: ignore[no-untyped-call]
+    F.cross_entropy(logits.detach().requires_grad_(), truth).backward()  # type: ignore[no-untyped-call]  # PyTorch states no types
 
 
 def of_peers() -> dict[str, Callable[[Tensor, Tensor, Tensor], None]]:

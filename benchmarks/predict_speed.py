@@ -106,7 +106,7 @@ def train(network: torch.nn.Module, ndim: int, steps: int = 60) -> None:
         else:
             loss = F.cross_entropy(logits, truth.long())
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()  # type: ignore[no-untyped-call]  # PyTorch states no types
         optimizer.step()
     network.eval()
 
@@ -356,7 +356,7 @@ def main() -> None:
         parts.network.eval()
     plain = parts_of(ndim, tile, "off", given.device).network
     plain.load_state_dict(weights)
-    plain.to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
+    plain.to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]  # its stub leaves it out
     runs = peers_of(given.what, plain, ndim, tile, also=on_gpu or given.row)
     runs |= {name: segcli(parts) for name, parts in last.items()}
     count = given.count if given.what == "small" else 1

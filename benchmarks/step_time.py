@@ -178,7 +178,7 @@ def main() -> None:
         trainer = Trainer(
             ours,
             RunFolder(Path(folder)),
-            FromMemory(loaded),  # type: ignore[arg-type]
+            FromMemory(loaded),  # type: ignore[arg-type]  # has what a trainer asks of its loader
             None,
             dataset={},
             listener=Silent(),

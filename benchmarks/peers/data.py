@@ -60,5 +60,5 @@ def volumes(root: Path, side: int, counts: dict[str, int]) -> None:
             name = f"{split}_{index:03d}.nii.gz"
             labels = (ball + 2 * tube).astype(np.uint8)
             for folder, array in (("imagesTr", values.astype(np.int16)), ("labelsTr", labels)):
-                made = nibabel.Nifti1Image(array, np.eye(4))  # type: ignore[no-untyped-call]
+                made = nibabel.Nifti1Image(array, np.eye(4))  # type: ignore[no-untyped-call]  # nibabel states no types
                 nibabel.save(made, root / folder / name)
