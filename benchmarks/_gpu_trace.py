@@ -1,4 +1,4 @@
-"""What a trace of `torch.profiler` tells of training steps on a GPU: copies, waits, kernels, and idle time.
+"""Read from a trace of `torch.profiler` the copies, waits, kernels, and idle time of training steps on a GPU.
 
 Times are in microseconds, as in the trace. An event is a dictionary with `ph`, `cat`, `name`, `ts`, `dur` and `args`.
 """

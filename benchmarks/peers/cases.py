@@ -1,4 +1,4 @@
-"""What is trained by whom: the cases of the comparison, and the programs that take part."""
+"""List the cases of the comparison, and the programs that take part in each."""
 
 from dataclasses import dataclass, replace
 from typing import Any

@@ -1,4 +1,4 @@
-"""What the machine of a measurement is."""
+"""Describe the processor of the machine that measures."""
 
 import os
 from pathlib import Path
