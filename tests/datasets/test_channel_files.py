@@ -1,14 +1,14 @@
 """Images whose channels are files of their own: stacked in the stated order, checked, trained on and predicted."""
 
 import json
+from functools import partial
 
 import nibabel
 import numpy as np
 import pytest
-import yaml
 from factories import bodies, volumes_experiment, write_experiment
+from layouts import built
 
-from segcli.config.load import load_dataset
 from segcli.core.errors import ConfigError, DataError
 from segcli.data.fingerprint import fingerprint
 
@@ -35,13 +35,7 @@ def write(root, count=3):
 def layout(workplace):
     """Make the layout of the volumes anew."""
     write(workplace / "data")
-
-    def make(**keys):
-        keys = {**KEYS, "paths": {"root": "data"}, "split": {"val": ["p2"]}, **keys}
-        (workplace / "set.yaml").write_text(yaml.safe_dump(keys))
-        return load_dataset(workplace / "set.yaml", whole_run=False).build()
-
-    return make
+    return partial(built, workplace, **KEYS, split={"val": ["p2"]})
 
 
 def test_channels_are_stacked_in_the_order_of_their_suffixes(layout, workplace):

@@ -3,16 +3,16 @@
 import csv
 import json
 import pickle
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
-import yaml
 from factories import blobs, experiment, write_experiment
+from layouts import built, findings_of
 from PIL import Image
 
-from segcli.config.load import load_dataset
 from segcli.core.errors import ConfigError, DataError
 from segcli.data.classes.class_files import OverlapError
 from segcli.data.classes.class_files import joined as joined_maps
@@ -46,23 +46,12 @@ def write(root, count=4, image="images/{}.png", mask="masks/{}{}.png"):
 def layout(workplace):
     """Make the layout of the images anew."""
     write(workplace / "data")
-
-    def make(**keys):
-        values = {**KEYS, "paths": {"root": "data"}, "split": {"by": "fraction", "val": 0.25}, **keys}
-        (workplace / "set.yaml").write_text(yaml.safe_dump(values))
-        return load_dataset(workplace / "set.yaml", whole_run=False).build()
-
-    return make
+    return partial(built, workplace, **KEYS, split={"by": "fraction", "val": 0.25})
 
 
 def all_of(layout):
     """Return the cases of both splits by their name, including those with faults."""
     return {case.id: case for split in ("train", "val") for case in layout.all_cases(split)}
-
-
-def findings_of(layout):
-    """Return the findings of both splits in headers, each once."""
-    return list(dict.fromkeys(finding for split in ("train", "val") for finding in layout.inspect(split)))
 
 
 def joined(folder, case, ends=ENDS):

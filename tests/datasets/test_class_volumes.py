@@ -1,14 +1,14 @@
 """Volumes of which each class is a file of its own, as TotalSegmentator writes them."""
 
 import json
+from functools import partial
 
 import nibabel
 import numpy as np
 import pytest
-import yaml
 from factories import bodies, volumes_experiment, write_experiment
+from layouts import built, findings_of
 
-from segcli.config.load import load_dataset
 from segcli.core.errors import ConfigError, DataError
 from segcli.datasets._class_files import ClassFiles
 
@@ -42,18 +42,7 @@ def write(root, count=4, label="{}/segmentations/{}.nii.gz", image="{}/ct.nii.gz
 def layout(workplace):
     """Make the layout of the volumes anew."""
     write(workplace / "data")
-
-    def make(**keys):
-        keys = {**KEYS, "paths": {"root": "data"}, "split": {"val": ["s3"]}, **keys}
-        (workplace / "set.yaml").write_text(yaml.safe_dump(keys))
-        return load_dataset(workplace / "set.yaml", whole_run=False).build()
-
-    return make
-
-
-def findings_of(layout):
-    """Return the findings of both splits in headers, each once."""
-    return list(dict.fromkeys(finding for split in ("train", "val") for finding in layout.inspect(split)))
+    return partial(built, workplace, **KEYS, split={"val": ["s3"]})
 
 
 def voxels(path):

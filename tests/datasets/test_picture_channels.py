@@ -1,16 +1,16 @@
 """2D images whose channels are files of their own: stacked in the stated order, checked, trained on and predicted."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
 import tifffile
-import yaml
 from factories import blobs, experiment, write_experiment
+from layouts import built, findings_of
 from PIL import Image
 
 from segcli import files
-from segcli.config.load import load_dataset
 from segcli.core.errors import ConfigError, DataError
 from segcli.data.fingerprint import fingerprint
 
@@ -41,18 +41,7 @@ def write(root, count=4, image="images/{}{}.tif", mask="masks/{}.png"):
 def layout(workplace):
     """Make the layout of the images anew."""
     write(workplace / "data")
-
-    def make(**keys):
-        values = {**KEYS, "paths": {"root": "data"}, "split": {"by": "fraction", "val": 0.25}, **keys}
-        (workplace / "set.yaml").write_text(yaml.safe_dump(values))
-        return load_dataset(workplace / "set.yaml", whole_run=False).build()
-
-    return make
-
-
-def findings_of(layout):
-    """Return the findings of both splits in headers, each once."""
-    return list(dict.fromkeys(finding for split in ("train", "val") for finding in layout.inspect(split)))
+    return partial(built, workplace, **KEYS, split={"by": "fraction", "val": 0.25})
 
 
 def test_channels_are_stacked_in_the_stated_order(layout, workplace, monkeypatch):
