@@ -45,6 +45,12 @@ def blobs(seed: int, size: tuple[int, int] = (48, 48), channels: int = 3) -> tup
     return image.clip(0, 255).astype(np.uint8), mask
 
 
+def lesions(seed: int) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Make an image, and masks of 0 and 255 of two classes that do not overlap."""
+    image, first = blobs(seed)
+    return image, [first, np.where((np.roll(first, 20, axis=1) > 0) & (first == 0), 255, 0).astype(np.uint8)]
+
+
 def write_folders(
     root: Path,
     counts: dict[str, int] | None = None,

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from factories import blobs, experiment, write_experiment
+from factories import experiment, lesions, write_experiment
 from layouts import built, findings_of
 from PIL import Image
 
@@ -23,19 +23,13 @@ KEYS = {"image_folder": "images", "label_folder": "masks", "class_suffixes": END
 TOPS = {"_MA": 255, "_EX": 1}
 
 
-def lesions(seed):
-    """Make an image and the masks of two classes that do not overlap."""
-    image, first = blobs(seed)
-    second = np.where((np.roll(first, 20, axis=1) > 0) & (first == 0), 255, 0).astype(np.uint8)
-    return image, {"_MA": first > 0, "_EX": second > 0}
-
-
 def write(root, count=4, image="images/{}.png", mask="masks/{}{}.png"):
     """Write `images/p0.png` with `masks/p0_MA.png` of 0 and 255 and `masks/p0_EX.png` of 0 and 1."""
     for index in range(count):
         pixels, truths = lesions(index)
         files = {image.format(f"p{index}"): pixels}
-        files |= {mask.format(f"p{index}", end): truth * np.uint8(TOPS[end]) for end, truth in truths.items()}
+        for (end, top), truth in zip(TOPS.items(), truths, strict=True):
+            files[mask.format(f"p{index}", end)] = (truth > 0) * np.uint8(top)
         for name, values in files.items():
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(values).save(root / name)
@@ -195,8 +189,9 @@ def test_files_of_classes_lie_beside_images_and_in_folders_of_cases(workplace, l
     assert sorted(cases) == ["p0", "p1", "p2", "p3"]
     assert findings_of(made) == []
     for index in range(4):
-        truths = lesions(index)[1]
-        np.testing.assert_array_equal(made.read(cases[f"p{index}"]).maps["mask"], truths["_MA"] * 1 + truths["_EX"] * 2)
+        first, second = lesions(index)[1]
+        expected = (first > 0) + 2 * (second > 0)
+        np.testing.assert_array_equal(made.read(cases[f"p{index}"]).maps["mask"], expected)
     there = [path for case in cases.values() for path in case.files]
     if keys["label_folder"] == "all":
         assert made.leading(there) == [case.image for case in cases.values()]
@@ -266,8 +261,8 @@ def test_a_folder_for_each_class_is_joined_and_other_folders_are_told(layout, wo
     assert [each.name for each in made.spec.classes] == ["background", "MA", "Exudates"]
     assert findings_of(made) == []
     for index in range(4):
-        truths = lesions(index)[1]
-        expected = truths["_MA"] * 1 + truths["_EX"] * 2
+        first, second = lesions(index)[1]
+        expected = (first > 0) + 2 * (second > 0)
         np.testing.assert_array_equal(made.read(all_of(made)[f"p{index}"]).maps["mask"], expected)
     (workplace / "other/masks/5. Disc").mkdir()
     (workplace / "other/masks/2. Exudates/p1_EX.png").rename(workplace / "other/masks/5. Disc/p1_OD.png")

@@ -5,7 +5,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
-from factories import blobs, bodies
+from factories import bodies, lesions
 from PIL import Image
 
 from segcli.commands.init import look
@@ -14,12 +14,6 @@ from segcli.core.errors import ConfigError
 from segcli.planning import class_files
 
 COUNT = 5
-
-
-def pictures(index):
-    """Make an image, and two masks that do not overlap."""
-    image, first = blobs(index)
-    return image, [first, np.where((np.roll(first, 20, axis=1) > 0) & (first == 0), 255, 0).astype(np.uint8)]
 
 
 def save(path, pixels):
@@ -34,7 +28,7 @@ def write(root, image, mask, ends, *, count=COUNT, without=()):
     """Write images and the file of each of two classes; `without` holds files that are left out."""
     for index in range(count):
         if image.endswith(".png"):
-            pixels, masks = pictures(index)
+            pixels, masks = lesions(index)
         else:
             pixels, masks, _ = bodies(4 * index)
         save(root / image.format(f"case{index}"), pixels)
@@ -83,7 +77,7 @@ def test_a_file_for_each_class_is_planned_and_read_as_one_label_map(tmp_path, fo
     assert len(cases) == COUNT
     for case in cases:
         number = int(next(part for part in case.id.split("/") if "case" in part)[4:5])
-        masks = pictures(number)[1] if flat else bodies(4 * number)[1]
+        masks = lesions(number)[1] if flat else bodies(4 * number)[1]
         expected = (masks[0] > 0) + 2 * (masks[1] > 0)
         np.testing.assert_array_equal(layout.as_stored(layout.read(case).maps["mask"]), expected)
 
@@ -130,7 +124,7 @@ def test_a_missing_file_of_a_class_is_asked_about_and_the_answer_is_followed(tmp
     layout, cases = read(found)
     assert len(cases) == COUNT
     case = next(each for each in cases if each.id == "case2")
-    np.testing.assert_array_equal(layout.read(case).maps["mask"], pictures(2)[1][0] > 0)
+    np.testing.assert_array_equal(layout.read(case).maps["mask"], lesions(2)[1][0] > 0)
 
 
 @pytest.mark.parametrize("mask", ["{}/{}.nii.gz", "{}/segmentations/{}.nii.gz"])
@@ -161,7 +155,7 @@ def test_several_images_in_each_folder_of_a_case_have_a_file_for_each_class(tmp_
     assert (found.keys["class_suffixes"], found.keys.get("exclude"), found.notes) == (list(ends), None, [])
     layout, cases = read(found)
     assert sorted(case.id for case in cases) == sorted(f"p{n}/{eye}" for n in range(COUNT) for eye in ("left", "right"))
-    masks = pictures(0)[1] if ending == ".png" else bodies(0)[1]
+    masks = lesions(0)[1] if ending == ".png" else bodies(0)[1]
     expected = (masks[0] > 0) + 2 * (masks[1] > 0)
     for case in cases[:3]:
         np.testing.assert_array_equal(layout.as_stored(layout.read(case).maps["mask"]), expected)
