@@ -53,7 +53,7 @@ def test_a_file_of_no_known_kind_is_named_the_same_from_its_held_bytes(tmp_path)
     assert "BytesIO" not in held.value.message
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
+@pytest.mark.posix
 @pytest.mark.parametrize(("name", "axes"), [("a.png", 2), ("a.tif", 2), ("a.nii", 3), ("a.h5", 3)])
 def test_a_named_pipe_is_refused_in_place_of_waiting_for_its_writer(tmp_path, name, axes):
     os.mkfifo(tmp_path / name)
