@@ -11,6 +11,7 @@ import pytest
 import tifffile
 from factories import write_dicom
 from PIL import Image
+from png_parts import SIGNATURE, part
 
 from segcli.core import free_memory
 from segcli.core.errors import DataError
@@ -20,11 +21,8 @@ from segcli.files.hdf5 import HDF5
 
 
 def _png(path, side):
-    def chunk(kind, content):
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0))
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b""))
+    header = part(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0))
+    path.write_bytes(SIGNATURE + header + part(b"IDAT", zlib.compress(bytes(1000))) + part(b"IEND", b""))
 
 
 def _bmp(path, side):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
+from png_parts import SIGNATURE, part
 
 from segcli.core.errors import DataError
 from segcli.data.images import read_image, read_labels, read_marks, read_voxels
@@ -22,17 +23,11 @@ WINDOW = (slice(3, 20), slice(5, 33))
 
 def packed(depth: int, colour_type: int, values: np.ndarray, palette: bytes = b"") -> bytes:
     """A PNG file of few bits per pixel, which Pillow cannot write."""
-
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
     bits = np.unpackbits(values.astype(np.uint8)[..., None], axis=-1)[..., -depth:].reshape(len(values), -1)
     rows = b"".join(b"\0" + np.packbits(row).tobytes() for row in bits)
     head = struct.pack(">IIBBBBB", values.shape[1], values.shape[0], depth, colour_type, 0, 0, 0)
-    plte = chunk(b"PLTE", palette) if palette else b""
-    return (
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + plte + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-    )
+    plte = part(b"PLTE", palette) if palette else b""
+    return SIGNATURE + part(b"IHDR", head) + plte + part(b"IDAT", zlib.compress(rows)) + part(b"IEND", b"")
 
 
 def deep_grey_alpha() -> bytes:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
+from png_parts import SIGNATURE, part
 
 from segcli.core.errors import DataError
 from segcli.data.images import read_image, read_labels
@@ -25,11 +26,7 @@ def write_png(path, rows, bits=8, colours=0, interlaced=0, palette=b""):
     """Write a file of the size of `GREY` whose rows are these bytes."""
     head = struct.pack(">IIBBBBB", *GREY.shape[::-1], bits, colours, 0, 0, interlaced)
     parts = [(b"IHDR", head), (b"PLTE", palette), (b"IDAT", zlib.compress(b"".join(b"\0" + row for row in rows)))]
-    content = b"\x89PNG\r\n\x1a\n"
-    for kind, data in [*parts, (b"IEND", b"")]:
-        if data or kind == b"IEND":
-            content += struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-    path.write_bytes(content)
+    path.write_bytes(SIGNATURE + b"".join(part(kind, data) for kind, data in parts if data) + part(b"IEND", b""))
 
 
 @pytest.mark.parametrize(("bits", "colours"), [(1, 0), (8, 0), (16, 0), (8, 2), (16, 2), (1, 3), (8, 3)])

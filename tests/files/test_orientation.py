@@ -1,13 +1,11 @@
 """Pictures are turned as EXIF or a TIFF tag says, once, and compared with what Pillow and tifffile read."""
 
-import struct
-import zlib
-
 import cv2
 import numpy as np
 import pytest
 import tifffile
 from PIL import Image, ImageOps
+from png_parts import part
 
 from segcli import files
 from segcli.core.errors import DataError
@@ -91,19 +89,15 @@ def test_colours_of_16_bits_are_turned_once(tmp_path, orientation):
     assert done
     Image.fromarray(RGB).save(tmp_path / "8.png", exif=exif(orientation))
     data = encoded.tobytes()
-    (tmp_path / "16.png").write_bytes(data[:33] + chunk(b"eXIf", exif(orientation).tobytes()[6:]) + data[33:])
+    (tmp_path / "16.png").write_bytes(data[:33] + part(b"eXIf", exif(orientation).tobytes()[6:]) + data[33:])
     expected = shown(tmp_path / "8.png").astype(np.uint16) * 257
     np.testing.assert_array_equal(read_image(tmp_path / "16.png"), expected)
-
-
-def chunk(kind, body):
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
 def test_exif_data_behind_the_pixels_of_a_png_count_and_other_png_headers_decode_nothing(tmp_path, monkeypatch):
     Image.fromarray(RGB).save(tmp_path / "plain.png")
     data = (tmp_path / "plain.png").read_bytes()
-    (tmp_path / "late.png").write_bytes(data[:-12] + chunk(b"eXIf", exif(6).tobytes()[6:]) + data[-12:])
+    (tmp_path / "late.png").write_bytes(data[:-12] + part(b"eXIf", exif(6).tobytes()[6:]) + data[-12:])
     np.testing.assert_array_equal(read_image(tmp_path / "late.png"), np.rot90(RGB, -1))
     np.testing.assert_array_equal(shown(tmp_path / "late.png"), np.rot90(RGB, -1))
 
@@ -137,7 +131,7 @@ def test_an_orientation_that_does_not_exist_turns_nothing(tmp_path, name, orient
 def test_damaged_exif_data_turn_nothing(tmp_path):
     Image.fromarray(RGB).save(tmp_path / "a.png")
     data = (tmp_path / "a.png").read_bytes()
-    (tmp_path / "a.png").write_bytes(data[:33] + chunk(b"eXIf", b"nonsense") + data[33:])
+    (tmp_path / "a.png").write_bytes(data[:33] + part(b"eXIf", b"nonsense") + data[33:])
     np.testing.assert_array_equal(read_image(tmp_path / "a.png"), RGB)
     assert read_header(tmp_path / "a.png").orientation == 0
 

@@ -7,6 +7,7 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
+from png_parts import part
 
 from segcli.core.errors import DataError
 from segcli.data.images import read_image, read_marks
@@ -25,10 +26,6 @@ def saved(pixels, **options):
     stream = io.BytesIO()
     (pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)).save(stream, "PNG", **options)
     return stream.getvalue()
-
-
-def part(kind, data):
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
 def with_part(content, kind, data, at=FIRST):
