@@ -37,7 +37,7 @@ EVERYTHING = {
 
 
 def in_child(arguments: list[str], told: str = os.devnull, *, fresh: bool = False) -> int:
-    """Start `segcli ARGUMENTS` in a forked process of its own group, a fresh one imports all anew; its errors are kept.
+    """Start `segcli ARGUMENTS` in a forked process of its own group, and return its number.
 
     Args:
         arguments: Words of the command.
