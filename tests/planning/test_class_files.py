@@ -6,10 +6,10 @@ import nibabel
 import numpy as np
 import pytest
 from factories import bodies, lesions
+from layouts import read
 from PIL import Image
 
 from segcli.commands.init import look
-from segcli.config.load import dataset_from_values
 from segcli.core.errors import ConfigError
 from segcli.planning import class_files
 
@@ -36,12 +36,6 @@ def write(root, image, mask, ends, *, count=COUNT, without=()):
             if (index, end) not in without:
                 save(root / mask.format(f"case{index}", end), truth)
     return root
-
-
-def read(found):
-    """Return the layout of the keys, and the cases of both splits."""
-    layout = dataset_from_values({"name": "x", **found.keys}, source="a test").build()
-    return layout, [case for split in ("train", "val") for case in layout.cases(split)]
 
 
 FORMS = {

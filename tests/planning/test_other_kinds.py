@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 from factories import blobs
+from layouts import read
 from PIL import Image
 from public_forms import save, write_pairs
 
 from segcli.commands.init import look
-from segcli.config.load import dataset_from_values
 from segcli.core.errors import ConfigError
 
 
@@ -32,12 +32,6 @@ def write_channels(root, ends, image, mask, *, second=1, count=5):
             save(root / image.format(index, end), pixels[:, :, second if position else 0])
         save(root / mask.format(index), truth)
     return root
-
-
-def read(found):
-    """Return the layout of the keys, and the cases of both splits."""
-    layout = dataset_from_values({"name": "x", **found.keys}, source="a test").build()
-    return layout, [case for split in ("train", "val") for case in layout.cases(split)]
 
 
 @pytest.mark.parametrize(
