@@ -28,7 +28,7 @@ class Tried:
     """Remembers what was tried with a network."""
 
     same: dict[tuple[int, ...], bool] = field(default_factory=dict)
-    """Whether each image gets the bits that it gets alone, by the shape of a batch."""
+    """True for a shape of a batch in which each image gets the bits that it gets alone."""
     images: int = 0
     """Images that the network was given in groups so far."""
 
