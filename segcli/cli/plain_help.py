@@ -57,7 +57,7 @@ class _Command(_Quick, TyperCommand):
 
 
 class _Group(_Quick, TyperGroup):
-    """A group of commands that knows words of other programs."""
+    """Groups commands, and knows words of other programs."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if ctx.parent is None and args[0] not in self.commands and not ctx.resilient_parsing:

@@ -52,12 +52,12 @@ class Prediction:
 
     @cached_property
     def confidence(self) -> Array | None:
-        """Probability `(*S)` of the predicted class; 0 outside the field of view."""
+        """Return the probability `(*S)` of the predicted class; 0 outside the field of view."""
         return None if self.found is None else self.found.confidence
 
     @cached_property
     def uncertainty(self) -> Array | None:
-        """Uncertainty `(*S)` from 0 to 1: entropy, or the spread of several networks."""
+        """Return the uncertainty `(*S)` from 0 to 1: entropy, or the spread of several networks."""
         return None if self.found is None else self.found.uncertainty
 
     @property

@@ -18,7 +18,7 @@ from PIL import Image
 from segcli.core.types import Array
 from segcli.files._jpeg_segments import SCAN, segments_of
 
-__all__ = ["fault_of_jpeg", "lacks_rows"]
+__all__ = ["ends_in_grey", "fault_of_jpeg", "lacks_rows"]
 
 SEQUENTIAL = (0xC0, 0xC1)
 """Markers of frames whose blocks are stored one after the other."""
@@ -73,14 +73,14 @@ def fault_of_jpeg(content: bytes) -> str | None:
     return EARLY if filled is not None and not np.array_equal(filled[:first], blocks[:first]) else None
 
 
-def lacks_rows(content: bytes, pixels: Array) -> bool:
-    """Tell whether the data of a JPEG file end before its last row of blocks; progressive files are not told.
+def ends_in_grey(pixels: Array) -> bool:
+    """Tell whether the last row has the grey of blocks without data, as those of a file that `lacks_rows` have."""
+    return bool((pixels[-1] == GREY).all())
 
-    Args:
-        content: The bytes of the file.
-        pixels: What a decoder made of it.
-    """
-    return bool((pixels[-1] == GREY).all()) and fault_of_jpeg(content) == EARLY
+
+def lacks_rows(content: bytes) -> bool:
+    """Tell whether the data of a JPEG file end before its last row of blocks; progressive files are not told."""
+    return fault_of_jpeg(content) == EARLY
 
 
 def _end_of_scan(content: bytes) -> int:

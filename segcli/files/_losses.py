@@ -11,7 +11,7 @@ import numpy as np
 from segcli.core.errors import DataError
 from segcli.core.types import Array
 
-__all__ = ["CODESTREAM", "loss_of_jpeg2000", "loss_of_page", "loss_of_webp", "refuse_changed"]
+__all__ = ["CODESTREAM", "EXACT", "loss_of_jpeg2000", "loss_of_page", "loss_of_webp", "refuse_changed"]
 
 LOSSY = {6: "JPEG", 7: "JPEG", 33007: "JPEG", 34892: "JPEG", 22610: "JPEG XR", 34934: "JPEG XR"}
 """TIFF compressions that change values, or whose code does not tell whether it does."""

@@ -23,10 +23,11 @@ from segcli.files._codecs import decoded
 from segcli.files._colours import PillowColours
 from segcli.files._content import content_of, small_or_held
 from segcli.files._frames import open_frame
+from segcli.files._jpeg_blocks import ends_in_grey
 from segcli.files._jpeg_blocks import lacks_rows as lacks_rows_of_jpeg
 from segcli.files._orientation import of_image, upright
 from segcli.files._png_plain import PlainPNG, mode_of_plain
-from segcli.files._png_whole import lacks_rows
+from segcli.files._png_whole import lacks_rows as lacks_rows_of_png
 from segcli.files._promises import refuse_more_than_stored
 
 __all__ = ["PNG"]
@@ -117,12 +118,24 @@ class _Decoded(Picture):
         pixels = decoded(self.path, self.image, self.colours.stored)
         if pixels is None:
             self.image.load()
-            if self.image.format == "PNG" and _ends_in_zeros(self.image) and lacks_rows(content_of(self.path)):
-                raise DataError(f"`{self.path}` is truncated: it ends before its last row", hint="copy the file again")
+            if self.image.format == "PNG" and _ends_in_zeros(self.image):
+                self._refuse_cut(lacks_rows_of_png)
             pixels = by_pillow()
-        if self.image.format == "JPEG" and lacks_rows_of_jpeg(content_of(self.path), pixels):
-            raise DataError(f"`{self.path}` is truncated: it ends before its last row", hint="copy the file again")
+        if self.image.format == "JPEG" and ends_in_grey(pixels):
+            self._refuse_cut(lacks_rows_of_jpeg)
         return _with_channels(pixels)
+
+    def _refuse_cut(self, lacks_rows: Callable[[bytes], bool]) -> None:
+        """Refuse a file whose missing rows a decoder filled up.
+
+        Args:
+            lacks_rows: Tells from the bytes of the file, which are read for that, whether it ends early.
+
+        Raises:
+            DataError: The file ends before its last row.
+        """
+        if lacks_rows(content_of(self.path)):
+            raise DataError(f"`{self.path}` is truncated: it ends before its last row", hint="copy the file again")
 
     def close(self) -> None:
         self.image.close()

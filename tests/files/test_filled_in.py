@@ -3,6 +3,7 @@
 import io
 import struct
 import zlib
+from pathlib import Path
 
 import imagecodecs
 import numpy as np
@@ -99,6 +100,14 @@ def test_a_jpeg_whose_end_is_marked_before_its_last_row_is_refused_and_not_fille
         assert (np.asarray(Image.open(path))[-1] == 128).all()
         with pytest.raises(DataError, match=r"a.jpg` is truncated: it ends before its last row"):
             read_image(path)
+
+
+def test_a_jpeg_whose_last_row_is_not_grey_is_read_once(tmp_path, monkeypatch):
+    path, read, seen = tmp_path / "a.jpg", Path.read_bytes, []
+    Image.fromarray(np.random.default_rng(1).integers(0, 256, (90, 70, 3), np.uint8)).save(path)
+    monkeypatch.setattr(Path, "read_bytes", lambda self: seen.append(self) or read(self))
+    read_image(path)
+    assert seen == [path]
 
 
 def test_a_slice_of_fax_code_that_ends_early_is_refused_in_a_stack(tmp_path):

@@ -6,11 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from segcli.commands.answers import Answers
+from segcli.engine.inference.joint.sizes import MANY
 
 __all__ = ["Read", "read_ahead"]
-
-MANY = 64
-"""Jobs from which on groups are made; with fewer, it costs more to try out whether the network may be given several."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +24,7 @@ class Read:
 
 
 def read_ahead(pool: Executor, answers: Answers, jobs: Sequence[Any], positions: Sequence[int]) -> Iterator[list[Read]]:
-    """Yield jobs in their order, in groups, while the next group is being read.
+    """Yield jobs in their order, in groups, while the next group is being read; fewer than `MANY` come one by one.
 
     Args:
         pool: Thread that reads.

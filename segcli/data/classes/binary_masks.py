@@ -14,12 +14,13 @@ from segcli.data.classes.counts import values_of
 from segcli.data.classes.palettes import Palettes
 from segcli.data.images import Headers, Marks, read_marks
 from segcli.files import read_header
+from segcli.files._losses import EXACT
 
 __all__ = ["BinaryMasks"]
 
 TOPS = ({1}, {255}, {65535})
 """Values of the foreground that a binary mask may use; background is 0."""
-EXACT_TOPS = ({255},)
+EXACT_TOPS = ({EXACT},)
 """Those that survive a compression that changes values."""
 SHARP = 64
 """A smaller largest value of a blurred mask does not tell its foreground from its background."""

@@ -17,7 +17,7 @@ from segcli.engine.runtime import Precision
 __all__ = ["Inferer"]
 
 TRIED: WeakKeyDictionary[nn.Module, Tried] = WeakKeyDictionary()
-"""What `SmallImages` tried with each network; this depends on its layers, so that a training tries it once."""
+"""Trials of `SmallImages` by network. They depend on its layers alone, so that a training makes them once."""
 
 
 class Inferer:

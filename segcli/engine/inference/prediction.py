@@ -28,12 +28,12 @@ class Prediction:
 
     @property
     def confidence(self) -> Array:
-        """Probability `(*S)` of the predicted class; 0 outside the field of view."""
+        """Return the probability `(*S)` of the predicted class; 0 outside the field of view."""
         return self._within(self.probs.max(axis=0))
 
     @property
     def uncertainty(self) -> Array:
-        """Uncertainty `(*S)` from 0 to 1; 0 outside the field of view.
+        """Return the uncertainty `(*S)` from 0 to 1; 0 outside the field of view.
 
         One network: entropy divided by its largest possible value. Several networks: twice the standard deviation of
         their probabilities, for the class where they differ most.
@@ -58,7 +58,7 @@ class Prediction:
 
 
 def _entropy(probs: Array, *, exclude: bool) -> Array:
-    """Entropy of exclusive classes, or of the least certain of several masks; 1 where nothing is known."""
+    """Compute the entropy of exclusive classes, or of the least certain of several masks; 1 where nothing is known."""
     inside = np.clip(probs, 1e-7, 1.0 - 1e-7)
     if exclude:
         entropy: Array = -(inside * np.log(inside)).sum(axis=0) / np.float32(np.log(len(probs)))

@@ -2,12 +2,14 @@
 
 import math
 
-__all__ = ["most_at_once"]
+__all__ = ["MANY", "most_at_once"]
 
 PIXELS = 2**15
 """Most pixels of the images of a call; from about as many on, a call gains nothing by further images."""
 MOST = 8
 """Most images of a call."""
+MANY = 64
+"""Images that pay for a trial whether those of one shape may share calls; it costs about as much as 15 of them."""
 
 
 def most_at_once(size: tuple[int, ...]) -> int:

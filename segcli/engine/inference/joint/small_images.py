@@ -15,14 +15,12 @@ import torch
 
 from segcli.core.arrays import A
 from segcli.engine.inference.arrays import Arrays
-from segcli.engine.inference.joint.sizes import most_at_once
+from segcli.engine.inference.joint.sizes import MANY, most_at_once
 from segcli.engine.runtime import random_state, restore_random_state
 
 __all__ = ["SmallImages", "Tried"]
 
 CPU = torch.device("cpu")
-EACH = 64
-"""Images that pay for a trial with one further shape; it costs about as much as 15 of them."""
 
 
 @dataclass
@@ -30,7 +28,7 @@ class Tried:
     """Remembers what was tried with a network."""
 
     same: dict[tuple[int, ...], bool] = field(default_factory=dict)
-    """Whether each image gets the bits that it gets alone, by the shape of a batch."""
+    """True for a shape of a batch in which each image gets the bits that it gets alone."""
     images: int = 0
     """Images that the network was given in groups so far."""
 
@@ -73,7 +71,7 @@ class SmallImages(Generic[A]):
         Further shapes wait until enough images have come, so that many sizes do not cost more than they gain.
         """
         shape, same = tuple(images.shape), self.tried.same
-        if shape not in same and self.tried.images >= EACH * len(same):
+        if shape not in same and self.tried.images >= MANY * len(same):
             random = random_state(CPU)
             try:
                 same[shape] = self._keeps_noise(images)
