@@ -41,11 +41,11 @@ class ClassMasks:
 
     files: Kinds = field(default_factory=dict)
     reason: str = ""
-    """Why each file is taken for a class."""
+    """Reason why each file is taken for a class."""
     folder: str | None = None
     """Folder of the folders of the classes; None if files of one folder are told by their names."""
     clash: str = ""
-    """Why a person must say whether they are classes, such as two files that mark the same pixels; empty for none."""
+    """Reason why a person must say whether they are classes, such as files that mark the same pixels; empty for none."""
     ends: tuple[str, ...] = ()
     """Ends of the names of these masks."""
 
