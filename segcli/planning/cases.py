@@ -76,9 +76,8 @@ class CaseFolders:
 
     def with_mask(self, suffix: Any) -> "CaseFolders":
         """Take the masks with this suffix, if there are some."""
-        every = [self.mask, *self.other_masks]
-        chosen = next((slot for slot in every if slot.affix.suffix == suffix), self.mask)
-        return replace(self, mask=chosen, other_masks=tuple(slot for slot in every if slot is not chosen))
+        chosen = next((slot for slot in self.masks if slot.affix.suffix == suffix), self.mask)
+        return replace(self, mask=chosen, other_masks=tuple(slot for slot in self.masks if slot is not chosen))
 
     def below(self, depth: int) -> "CaseFolders":
         """Return the same so many folders below."""
@@ -194,7 +193,7 @@ def _at(folders: Mapping[str, Sequence[Path]], is_mask: Callable[[Path], bool], 
     if found is None or found.are_several:
         every = found is not None
         found = _of_objects(inside) or _of_pairs(inside, looked, masks, is_mask, all_of_them=every) or found
-    elif all(mask.affix.suffix.isdigit() for mask in (found.mask, *found.other_masks)):
+    elif all(mask.affix.suffix.isdigit() for mask in found.masks):
         found = _of_objects(inside) or found
     return None if found is None else found.below(depth)
 
