@@ -1,7 +1,6 @@
 """Recognise masks of which each class has a file of its own, such as `01_MA.tif` and `01_HE.tif`."""
 
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -18,7 +17,7 @@ from segcli.data.images import natural_key, read_marks, read_voxels
 from segcli.datasets._class_files import names_of
 from segcli.planning.clock import Clock
 from segcli.planning.facts import Option, Question, Recognised
-from segcli.planning.pairs import stems
+from segcli.planning.pairs import are_numbered, stems
 from segcli.planning.roles import Roles
 from segcli.planning.surveys import spread
 
@@ -30,7 +29,6 @@ ENOUGH = 8
 """Files of a case that are read whatever the time is; then more only until two of them mark something."""
 HALF = 0.5
 """A mask of a larger share of the pixels may be that of the background."""
-NUMBER = re.compile(r"\d+")
 Kinds = Mapping[str, Mapping[str, Path]]
 """Masks by the end of their names, then by case."""
 
@@ -111,7 +109,7 @@ def class_masks(
     if isinstance(stated, list) and stated and all(end in kinds for end in stated):
         return ClassMasks({end: kinds[end] for end in stated})
     ends = sorted(kinds, key=_order)
-    numbered = len({NUMBER.sub("", end) for end in ends}) == 1  # objects, or observers
+    numbered = are_numbered(ends)  # objects, or observers
     if given.get(name) or len(ends) < 2 or numbered or "" in ends:
         return ClassMasks()
     cases = list(dict.fromkeys(case for each in kinds.values() for case in each))
