@@ -36,7 +36,7 @@ EXTENSIONS = tuple(ending.removeprefix(".") for ending in endings(2))
 DARK = 64
 """8-bit images with fewer than 0.5 % of their values from here on are brightened for people."""
 BRIGHTENED = 8.0
-"""Largest factor by which they are."""
+"""Largest factor by which dark images are brightened."""
 
 
 def natural_key(path: Path) -> list[str | int]:

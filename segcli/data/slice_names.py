@@ -26,7 +26,7 @@ POSITIONS = (r"(\d+(?:\.\d+)?)", r"(-?\d+(?:\.\d+)?)")
 EVEN = Decimal("1.5")
 """Largest distance between neighbours, as a multiple of the smallest one, at which numbers are positions."""
 COPY = re.compile(r"^Copy of | - Copy( \(\d+\))?$| copy$")
-"""What Windows and macOS add to the name of a copy."""
+"""Words that Windows and macOS add to the name of a copy."""
 
 
 def in_order(files: Sequence[Path]) -> list[Path]:

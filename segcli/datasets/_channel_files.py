@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from segcli.core.errors import DataError, repeated
-from segcli.core.names import composed, existing, without_affixes
+from segcli.core.names import composed, existing, fits, without_affixes
 from segcli.data.checks import Finding
 from segcli.data.classes.class_list import Mistake
 from segcli.data.images import natural_key
@@ -16,7 +16,16 @@ from segcli.files import Header, ending_of
 from segcli.files._endings import endings
 from segcli.files._joined import SAME_GRID, unlike
 
-__all__ = ["ChannelFiles", "by_case", "case_of", "channel_against", "counted_channels", "stem", "without_suffix"]
+__all__ = [
+    "ChannelFiles",
+    "by_case",
+    "case_of",
+    "channel_against",
+    "counted_channels",
+    "spare_files",
+    "stem",
+    "without_suffix",
+]
 
 Files = dict[str, list[Path]]
 
@@ -213,6 +222,21 @@ def channel_against(other: Path, header: Header, first: Path, image: Header) -> 
         yield Finding(code, "error", other, fault.message, fault.hint or "", (first,))
     for finding in placement(other, header, first, image, other="the first channel"):
         yield replace(finding, hint=SAME_GRID)
+
+
+def spare_files(folder: Path, endings: Container[str], used: Container[Path], exclude: Sequence[str]) -> Iterator[Path]:
+    """List the files of a folder that could be read, and are neither used nor left out.
+
+    Args:
+        folder: An existing folder.
+        endings: Extensions that are read.
+        used: Files with a meaning.
+        exclude: Names that are left out, with wildcards.
+    """
+    for path in sorted(folder.iterdir(), key=natural_key):
+        could_be_read = ending_of(path) in endings and path.name[0] != "." and path not in used
+        if could_be_read and not fits(composed(stem(path)), exclude):
+            yield path
 
 
 def without_suffix(folder: Path, files: Sequence[Path], suffixes: Sequence[str]) -> Iterator[Finding]:

@@ -6,16 +6,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from segcli.core.errors import repeated
-from segcli.core.names import composed, existing, fits, without_affixes
+from segcli.core.names import composed, existing, without_affixes
 from segcli.core.types import ConfigModel
 from segcli.data.checks import Finding
 from segcli.data.classes.class_files import ClassOverlap
 from segcli.data.classes.class_list import Mistake
-from segcli.data.images import natural_key
 from segcli.data.samples import Case
 from segcli.datasets._case_folders import places
-from segcli.datasets._channel_files import ChannelFiles, stem
-from segcli.files import ending_of
+from segcli.datasets._channel_files import ChannelFiles, spare_files, stem
 
 __all__ = [
     "ClassFileKeys",
@@ -151,9 +149,7 @@ def unnamed_files(
     folders = [folder for _, folder in places(base, pattern)]
     if any(classes.folders):
         folders = [each for folder in folders for each in (folder, *sorted(folder.iterdir())) if each.is_dir()]
-    there = (path for folder in folders for path in sorted(folder.iterdir(), key=natural_key))
-    files = [path for path in there if ending_of(path).lower() in endings and path.name[0] != "." and path not in used]
-    files = [path for path in files if not fits(composed(stem(path)), exclude)]
+    files = [path for folder in folders for path in spare_files(folder, endings, used, exclude)]
     if files:
         names = list(dict.fromkeys(path.name for path in files))
         more = f" and {len(names) - SHOWN} more names" if len(names) > SHOWN else ""

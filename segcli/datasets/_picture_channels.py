@@ -7,12 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from segcli.core.errors import DataError
-from segcli.core.names import composed, fits
 from segcli.core.types import Array
 from segcli.data.checks import Finding, doubles
-from segcli.data.images import Headers, natural_key, supported
+from segcli.data.images import Headers, supported
 from segcli.data.samples import Case
-from segcli.datasets._channel_files import ChannelFiles, channel_against, stem, without_suffix
+from segcli.datasets._channel_files import ChannelFiles, channel_against, spare_files, without_suffix
 from segcli.files import Header, header_of
 from segcli.files._joined import Joined, open_joined
 
@@ -121,9 +120,6 @@ def unused_files(
         others: Files with another meaning, such as masks.
         exclude: Names that are left out, with wildcards.
     """
-    if not folder.is_dir():
-        return
-    files = [path for path in sorted(folder.iterdir(), key=natural_key) if path.suffix.lower() in endings]
-    files = [path for path in files if path.name[0] != "." and path not in others]
-    files = [path for path in files if not fits(composed(stem(path)), exclude)]
-    yield from without_suffix(folder, files, channels.suffixes)
+    if folder.is_dir():
+        files = list(spare_files(folder, endings, others, exclude))
+        yield from without_suffix(folder, files, channels.suffixes)

@@ -162,12 +162,8 @@ class NIfTIVolumes(Volumes):
         taken: set[Path] = set()
         if images.resolve() == labels.resolve() and (any(self.maps.suffixes) or config.label_prefix):
             taken = {path for maps in parts.values() for paths in maps.values() for path in paths}  # told by affixes
-        channels = self._kept(channels, taken)
+        channels, parts = self._kept(channels, taken), self._included(parts)
         there, lacking = self.channels.complete(channels)
-        parts = {
-            each: {key: paths for key, paths in maps.items() if not fits(key, config.exclude)}
-            for each, maps in parts.items()
-        }
         findings = [*lacking, *(finding for files in channels.values() for finding in doubles(files, "image"))]
         findings += [finding for maps in parts.values() for finding in doubles(maps, "label map")]
         known = {key for files in channels.values() for key in files}
@@ -241,9 +237,13 @@ class NIfTIVolumes(Volumes):
         for pattern in self.config.exclude:
             if not any(fits(name, [pattern]) for name in names):
                 raise DataError(f"`exclude` names `{pattern}`, which fits no case", hint="correct it, or remove it")
+        return self._included(found)
+
+    def _included(self, files: dict[str, Files]) -> dict[str, Files]:
+        """Leave out the names that `exclude` names."""
         return {
-            suffix: {name: paths for name, paths in files.items() if not fits(name, self.config.exclude)}
-            for suffix, files in found.items()
+            suffix: {name: paths for name, paths in each.items() if not fits(name, self.config.exclude)}
+            for suffix, each in files.items()
         }
 
     @cached_method

@@ -15,7 +15,7 @@ from segcli.core.names import composed
 from segcli.datasets._case_folders import case_name
 from segcli.datasets._channel_files import case_of
 from segcli.files import is_picture_folder, stem_of
-from segcli.planning.pairs import NUMBERS, SEPARATORS, Affix, paired
+from segcli.planning.pairs import NUMBERS, SEPARATORS, Affix, are_numbered, paired
 from segcli.planning.sides import side_of_name
 
 __all__ = ["CaseFolders", "Slot", "case_folders", "hold_both"]
@@ -76,9 +76,8 @@ class CaseFolders:
 
     def with_mask(self, suffix: Any) -> "CaseFolders":
         """Take the masks with this suffix, if there are some."""
-        every = [self.mask, *self.other_masks]
-        chosen = next((slot for slot in every if slot.affix.suffix == suffix), self.mask)
-        return replace(self, mask=chosen, other_masks=tuple(slot for slot in every if slot is not chosen))
+        chosen = next((slot for slot in self.masks if slot.affix.suffix == suffix), self.mask)
+        return replace(self, mask=chosen, other_masks=tuple(slot for slot in self.masks if slot is not chosen))
 
     def below(self, depth: int) -> "CaseFolders":
         """Return the same so many folders below."""
@@ -194,7 +193,7 @@ def _at(folders: Mapping[str, Sequence[Path]], is_mask: Callable[[Path], bool], 
     if found is None or found.are_several:
         every = found is not None
         found = _of_objects(inside) or _of_pairs(inside, looked, masks, is_mask, all_of_them=every) or found
-    elif all(mask.affix.suffix.isdigit() for mask in (found.mask, *found.other_masks)):
+    elif all(mask.affix.suffix.isdigit() for mask in found.masks):
         found = _of_objects(inside) or found
     return None if found is None else found.below(depth)
 
@@ -236,14 +235,10 @@ def _of_fixed_names(inside: Inside, looked: Sequence[str], is_mask: Callable[[Pa
     found = {slot: all(each) for slot, each in kinds.items() if each}
     images = [Slot(inner, Affix(suffix=rest)) for (inner, rest), marks in found.items() if not marks]
     marks = [Slot(inner, Affix(suffix=rest)) for (inner, rest), are_marks in found.items() if are_marks]
-    if not images or not marks or (len(images) > 1 < len(marks) and any(map(_are_numbered, (images, marks)))):
+    numbered = any(are_numbered(slot.affix.suffix for slot in each) for each in (images, marks))
+    if not images or not marks or (len(images) > 1 < len(marks) and numbered):
         return None  # numbered frames of clips have the same names, too
     return CaseFolders(inside, images, marks[0], tuple(marks[1:]))
-
-
-def _are_numbered(slots: Sequence[Slot]) -> bool:
-    """Tell whether the names differ only in their numbers."""
-    return len({NUMBERS.sub("", slot.affix.suffix) for slot in slots}) == 1
 
 
 def _rest(child: str, path: Path) -> str:

@@ -1,9 +1,7 @@
 """Recognise masks of which each class has a file of its own, such as `01_MA.tif` and `01_HE.tif`."""
 
 import json
-import re
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
@@ -13,12 +11,13 @@ import numpy as np
 
 from segcli.core.errors import DataError
 from segcli.core.types import Array, Mask
+from segcli.data.classes.class_files import OverlapError, joined
 from segcli.data.classes.counts import values_of
 from segcli.data.images import natural_key, read_marks, read_voxels
 from segcli.datasets._class_files import names_of
 from segcli.planning.clock import Clock
 from segcli.planning.facts import Option, Question, Recognised
-from segcli.planning.pairs import stems
+from segcli.planning.pairs import are_numbered, stems
 from segcli.planning.roles import Roles
 from segcli.planning.surveys import spread
 
@@ -30,7 +29,6 @@ ENOUGH = 8
 """Files of a case that are read whatever the time is; then more only until two of them mark something."""
 HALF = 0.5
 """A mask of a larger share of the pixels may be that of the background."""
-NUMBER = re.compile(r"\d+")
 Kinds = Mapping[str, Mapping[str, Path]]
 """Masks by the end of their names, then by case."""
 
@@ -41,11 +39,11 @@ class ClassMasks:
 
     files: Kinds = field(default_factory=dict)
     reason: str = ""
-    """Why each file is taken for a class."""
+    """Reason to take each file for a class."""
     folder: str | None = None
     """Folder of the folders of the classes; None if files of one folder are told by their names."""
     clash: str = ""
-    """Why a person must say whether they are classes, such as two files that mark the same pixels; empty for none."""
+    """Reason to ask a person whether they are classes, such as files that mark the same pixels; empty for none."""
     ends: tuple[str, ...] = ()
     """Ends of the names of these masks."""
 
@@ -111,7 +109,7 @@ def class_masks(
     if isinstance(stated, list) and stated and all(end in kinds for end in stated):
         return ClassMasks({end: kinds[end] for end in stated})
     ends = sorted(kinds, key=_order)
-    numbered = len({NUMBER.sub("", end) for end in ends}) == 1  # objects, or observers
+    numbered = are_numbered(ends)  # objects, or observers
     if given.get(name) or len(ends) < 2 or numbered or "" in ends:
         return ClassMasks()
     cases = list(dict.fromkeys(case for each in kinds.values() for case in each))
@@ -138,12 +136,12 @@ def class_masks(
     return ClassMasks({end: kinds[end] for end in ends}, reason) if both else ClassMasks()
 
 
-def classes_in_places(roles: Roles, joined: Mapping[str, list[Path]], given: Mapping[str, Any]) -> ClassMasks:
+def classes_in_places(roles: Roles, places: Mapping[str, list[Path]], given: Mapping[str, Any]) -> ClassMasks:
     """Decide whether several folders of masks hold a class of the images each.
 
     Args:
         roles: What the folders hold.
-        joined: Files by folder.
+        places: Files by folder.
         given: Keys that are known: with `label_folder`, the masks lie in that.
     """
     above = {side.folder.rpartition("/")[0] for side in roles.masks}
@@ -153,7 +151,7 @@ def classes_in_places(roles: Roles, joined: Mapping[str, list[Path]], given: Map
         return ClassMasks()
     kinds = {}
     for side in roles.masks:
-        files = zip(stems(joined[side.folder]), joined[side.folder], strict=True)
+        files = zip(stems(places[side.folder]), places[side.folder], strict=True)
         mine = {key: path for stem, path in files if (key := side.pairing.mask.key(stem)) is not None}
         kinds[f"{side.folder.rpartition('/')[2]}/{side.pairing.mask.suffix}"] = mine
     found = class_masks(kinds, class_of_picture, given, name="label_folder")
@@ -169,25 +167,27 @@ def _look(
         A sentence if two of them mark the same pixels; None if one cannot be that of a class, or sizes differ.
     """
     shares: dict[str, float] = {}
-    numbers: Array = np.zeros(0, np.uint16)
-    for number, (end, path) in enumerate(files.items(), start=1):
-        if clock.over and number > ENOUGH and sum(share > 0 for share in shares.values()) > 1:
-            break
-        mask = None
-        with suppress(DataError):
+
+    def masks() -> Iterator[tuple[Path, Mask]]:
+        size: tuple[int, ...] | None = None
+        for end, path in files.items():
+            if clock.over and len(shares) >= ENOUGH and sum(share > 0 for share in shares.values()) > 1:
+                return
             mask = inside(path)
-        if mask is None or (shares and mask.shape != numbers.shape):
-            return None
-        numbers = numbers if shares else np.zeros(mask.shape, np.uint16)
-        twice = numbers[mask]
-        if twice.any():
-            other = int(twice[twice > 0][0])
-            small = min(int(mask.sum()), int((numbers == other).sum()))
-            count, name = int((twice == other).sum()), _shown(list(files)[other - 1])
-            share = f"{count / small:.2%} of the smaller"
-            return f"`{name}` and `{_shown(end)}` of `{case}` both mark {count:,} pixels, {share}"
-        numbers[mask] = number
-        shares[end] = float(mask.mean())
+            if mask is None or mask.shape != (size or mask.shape):
+                raise DataError(f"`{path}` is not the mask of a class, or of another size")
+            size = mask.shape
+            shares[end] = float(mask.mean())
+            yield path, mask
+
+    try:
+        joined(masks(), len(files), "error")
+    except OverlapError as error:
+        first, second = (_shown(end) for file in error.files for end, path in files.items() if path == file)
+        share = f"{error.share:.2%} of the smaller"
+        return f"`{first}` and `{second}` of `{case}` both mark {error.count:,} pixels, {share}"
+    except DataError:
+        return None
     return shares
 
 

@@ -1,16 +1,14 @@
 """Leave out images that have no mask."""
 
-import re
 from collections.abc import Iterable, Sequence
 from glob import escape
 
 from segcli.core.errors import DataError
 from segcli.planning.facts import Recognised
+from segcli.planning.pairs import NUMBERS
 from segcli.planning.sides import INLINE
 
 __all__ = ["leave_out", "refuse_other_zeros"]
-
-NUMBERS = re.compile(r"\d+")
 
 
 def leave_out(found: Recognised, names: Sequence[str], count: int, mask: str, *, by_name: bool = True) -> int:

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import takewhile
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from segcli.core.names import composed
 
-__all__ = ["NUMBERS", "SEPARATORS", "Affix", "Pairing", "beside", "paired", "stems"]
+__all__ = ["NUMBERS", "SEPARATORS", "Affix", "Pairing", "are_numbered", "beside", "paired", "stems"]
 
 PROBES = 6
 """Names of each side from which pairings are guessed."""
@@ -80,6 +80,16 @@ class Pairing:
         before = affix.prefix[len(self.image.prefix) :]
         after = affix.suffix[: len(affix.suffix) - len(self.image.suffix)]
         return Affix(self.mask.prefix + before, after + self.mask.suffix)
+
+
+def are_numbered(names: Iterable[str]) -> bool:
+    """Tell whether names differ only in their numbers.
+
+    Example:
+        >>> are_numbered(["_mask1", "_mask2"]), are_numbered(["_MA", "_HE"])
+        (True, False)
+    """
+    return len({NUMBERS.sub("", name) for name in names}) == 1
 
 
 def stems(files: Sequence[Path], endings: int = 1) -> list[str]:

@@ -66,6 +66,7 @@ class Starred:
     exclude: tuple[str, ...] = ()
     """Names of images in these folders that are not used, with wildcards."""
     why_excluded: str = "folders that fit the pattern and have no masks"
+    """Reason to leave them out."""
     classes: ClassMasks = field(default_factory=ClassMasks)
     """Masks of each class, if each has a file."""
 
@@ -222,10 +223,9 @@ def classes_in_folders(
     found: CaseFolders, inside: Callable[[Path], Mask | None], given: Mapping[str, Any]
 ) -> ClassMasks:
     """Decide whether several masks in the folder of a case are its classes."""
-    slots = [found.mask, *found.other_masks]
-    if len({(slot.inner, slot.affix.prefix, slot.endings) for slot in slots}) > 1 or found.are_objects:
+    if len({(slot.inner, slot.affix.prefix, slot.endings) for slot in found.masks}) > 1 or found.are_objects:
         return ClassMasks()
-    kinds = zip(slots, found.of_kinds(), strict=True)
+    kinds = zip(found.masks, found.of_kinds(), strict=True)
     return class_masks({slot.affix.suffix: files for slot, files in kinds}, inside, given)
 
 
@@ -233,7 +233,7 @@ def which_mask(
     found: CaseFolders, foreground: Callable[[Path], Array], classes: ClassMasks | None = None
 ) -> Question | None:
     """Ask which of several masks in the folder of a case is the truth; None if there is one, or one for each class."""
-    suffixes = [slot.affix.suffix for slot in (found.mask, *found.other_masks)]
+    suffixes = [slot.affix.suffix for slot in found.masks]
     if len(suffixes) < 2 or (classes is not None and classes.files):
         return None
     return which_suffix(suffixes, alike=are_alike(found.of_kinds(), foreground), classes=classes)

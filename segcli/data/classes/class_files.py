@@ -27,6 +27,10 @@ class OverlapError(DataError):
     """Means that two files of a case mark the same pixels."""
 
     files: tuple[Path, ...] = ()
+    count: int = 0
+    """Pixels that both mark."""
+    share: float = 0.0
+    """Share of these among the pixels that the smaller of both marks."""
 
 
 @dataclass(frozen=True)
@@ -106,10 +110,11 @@ def _overlapping(first: Path, ours: Array, second: Path, others: Array) -> Overl
     """Make the error for two masks that mark the same pixels, each given with its file."""
     count = int(np.count_nonzero((ours > 0) & (others > 0)))
     small = min(int(np.count_nonzero(ours)), int(np.count_nonzero(others)))
-    shares = f"{count / small:.2%} of the smaller of both, {count / ours.size:.2%} of the image"
+    share = count / small
+    shares = f"{share:.2%} of the smaller of both, {count / ours.size:.2%} of the image"
     what = f"both mark {count:,} {'pixels' if ours.ndim == 2 else 'voxels'}"
     error = OverlapError(f"`{first}` and `{second}` {what} ({shares}), but each has one class", hint=WAY_OUT)
-    error.files = (first, second)
+    error.files, error.count, error.share = (first, second), count, share
     return error
 
 

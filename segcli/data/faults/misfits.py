@@ -26,7 +26,7 @@ POOR = 0.5
 GOOD = 0.7
 """Least fit of the mask of a volume at its right place, as a share of the usual one."""
 BETTER = 1.1
-"""By what factor this fit exceeds those at other places on its image."""
+"""Least factor by which this fit exceeds those at other places on its image."""
 CANDIDATES = 3
 """Masks of the same share of foreground that are compared pixel by pixel."""
 Again = Callable[[int], Sample | None]
