@@ -1,5 +1,6 @@
 """`segcli data check --fix`: a corrected copy of 2D images and masks, as far as mending is safe."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -51,7 +52,8 @@ def mend(dataset: DatasetSection, target: Path, *, listener: Listener) -> Mended
     root = layout.root.absolute()
     cases = _cases(layout)
     for path in (path for case in cases for path in case.files):
-        if not path.absolute().is_relative_to(root):
+        plain = Path(os.path.normpath(path.absolute()))  # without `..`, and links are not followed
+        if not plain.is_relative_to(os.path.normpath(root)):
             raise DataError(f"`{path}` lies outside of `{root}`", hint="copy it into the folder of the data set")
     listener.stage("mending", len(cases))
     two_values = dataset.num_classes == 1 or bool(layout.classes.suffixes)

@@ -71,7 +71,7 @@ def problems_of(
     for number, detail in enumerate(error.errors()):
         below = _existing(detail["loc"], values, missing=detail["type"] == "missing")
         # To look for the nearest key of many wrong ones would take long, and few of them are listed.
-        near = [_model_at(model, below[:-1]), beside] if number < MOST_TOLD else []
+        near = [_model_at(model, below[:-1]), *([beside] if len(below) == 1 else [])] if number < MOST_TOLD else []
         kind = kinds.setdefault(below, detail["type"])
         if below not in problems or (kind == "literal_error" and detail["type"] == "value_error"):
             # of a word or a path, what is wrong with the path says more than the list of words

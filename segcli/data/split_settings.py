@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import field_validator, model_validator
 
@@ -23,6 +23,11 @@ SPLIT_FILE = "split.yaml"
 
 class ShareSettings(ConfigModel):
     """Holds the keys of every kind of split: names, shares, and the file of a drawn split."""
+
+    other_keys: ClassVar[dict[str, str]] = dict.fromkeys(
+        ("fold", "folds"), "folds are chosen on the command line: `segcli train CONFIG --folds 5`"
+    )
+    """What to do without keys that people look for here."""
 
     train: FilePath | list[str] | None = None
     """Names for training, or a text file with one name per line; default: all other names."""

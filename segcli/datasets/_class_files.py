@@ -154,9 +154,20 @@ def unnamed_files(
         names = list(dict.fromkeys(path.name for path in files))
         more = f" and {len(names) - SHOWN} more names" if len(names) > SHOWN else ""
         shown = ", ".join(f"`{name}`" for name in names[:SHOWN])
-        message = f"`{base / pattern}` holds {len(files)} files that no suffix of `class_suffixes` fits: {shown}{more}"
+        count = "1 file" if len(files) == 1 else f"{len(files)} files"
+        message = f"`{base / pattern}` holds {count} that no suffix of `class_suffixes` fits: {shown}{more}"
         hint = "they are not read: if they mark further classes, add their suffixes to `class_suffixes`"
+        alike = _unlike_in_capitals(files, classes.suffixes)
+        if alike is not None:
+            hint = f"they are not read, because capital letters count: if they mark `{alike}`, name them so"
         yield Finding("unread_files", "warning", files[0], message, hint)
+
+
+def _unlike_in_capitals(files: Sequence[Path], suffixes: Sequence[str]) -> str | None:
+    """Find the first suffix that all names end in but for capital letters."""
+    names = [composed(stem(path)).lower() for path in files]
+    ends = {suffix: composed(suffix).rpartition("/")[2].lower() for suffix in suffixes}
+    return next((suffix for suffix, end in ends.items() if end and all(name.endswith(end) for name in names)), None)
 
 
 def named_classes(values: dict[str, Any], *, background: bool) -> tuple[dict[str, Any], list[Mistake]]:

@@ -25,7 +25,7 @@ from segcli.core.errors import DataError
 from segcli.core.files import replacing
 from segcli.core.scratch import Scratch
 from segcli.core.types import Array
-from segcli.files import Add, FileFormat, Picture, Window, ending_of
+from segcli.files import HINT, Add, FileFormat, Picture, Window, ending_of
 from segcli.files._gathered import Gathered
 from segcli.files._grid import UNITS_MM, Grid, is_usable, nibabel_module, unplaced
 from segcli.files._mapped import Mapped, map_file
@@ -74,6 +74,8 @@ class _Volume(Picture):
 
     def __init__(self, path: Path) -> None:
         if not path.is_file():
+            if path.is_dir():
+                raise DataError(f"`{path}` is a folder, but it must be a file", hint=HINT)
             raise FileNotFoundError(path)
         self.path = path
         self.image = _opened(path)

@@ -198,6 +198,20 @@ def test_a_copy_is_refused_before_anything_is_written(run_cli, made, workplace):
     assert not (workplace / "mended").exists()
 
 
+def test_a_copy_of_masks_above_the_data_set_is_refused_and_replaces_none(run_cli, made, workplace):
+    (workplace / "mine").mkdir()
+    for path in sorted((workplace / "data").glob("*/label/*")):
+        path.rename(workplace / "mine" / path.name)
+    before = {path.name: path.read_bytes() for path in (workplace / "mine").iterdir()}
+    keys = {**made.keys, "paths": {"root": "data"}, "label_folder": "../../mine"}
+    (workplace / "set.yaml").write_text(yaml.safe_dump(keys))
+    result = run_cli("data", "check", "set.yaml", "--fix", "mended")
+    assert result.code == 3
+    assert "lies outside of" in result.err
+    assert not (workplace / "mended").exists()
+    assert {path.name: path.read_bytes() for path in (workplace / "mine").iterdir()} == before
+
+
 def test_a_fixed_copy_has_no_alpha_and_names_in_the_normal_form(run_cli, made, workplace):
     image = made.read("train", 3)[0]
     Image.fromarray(np.dstack([image, np.full_like(image, 200)])).save(made.places["train"][3][0])

@@ -27,6 +27,8 @@ def refused(path, *overrides):
         ("training.smooth=1.0", "it belongs in the section `training.loss.dice`: `training.loss.dice.smooth`"),
         ("model.mask_threshold=3", "it belongs in the section `dataset`: `dataset.mask_threshold`"),
         ("model.seed=1", "it belongs at the top: `seed`"),
+        ("dataset.split.folds=5", "folds are chosen on the command line: `segcli train CONFIG --folds 5`"),
+        ("dataset.split.shuffle=true", "legal keys: by, force_resplit, group, seed, split_file, test, train, val"),
         ("model.image_size=[32,32]", "there are `dataset.image_size` and `data.image_size`"),
     ],
 )

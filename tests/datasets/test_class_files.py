@@ -87,6 +87,17 @@ def test_one_suffix_is_a_binary_mask_and_the_other_file_is_told(layout, workplac
     assert told == {"unread_files": "p0_MA.png", "extra_label": "p1_SOFT_EX.png"}
 
 
+def test_a_suffix_in_other_capital_letters_is_told(layout, workplace):
+    (workplace / "data/masks/p1_MA.png").rename(workplace / "data/masks/p1_ma.png")
+    lacking, unread = findings_of(layout())
+    assert "has no mask of class `_MA` (1 of 2)" in lacking.message
+    assert "holds 1 file that no suffix of `class_suffixes` fits: `p1_ma.png`" in unread.message
+    assert unread.hint == "they are not read, because capital letters count: if they mark `_MA`, name them so"
+    (workplace / "data/masks/p2_OD.png").write_bytes((workplace / "data/masks/p1_ma.png").read_bytes())
+    _, unread = findings_of(layout())
+    assert "if they mark further classes" in unread.hint
+
+
 @pytest.mark.parametrize("end", ENDS)
 def test_a_missing_file_is_refused_unless_it_means_that_the_class_is_not_there(layout, workplace, end):
     (workplace / f"data/masks/p1{end}.png").unlink()
@@ -268,7 +279,7 @@ def test_a_folder_for_each_class_is_joined_and_other_folders_are_told(layout, wo
     (workplace / "other/masks/2. Exudates/p1_EX.png").rename(workplace / "other/masks/5. Disc/p1_OD.png")
     lacking, unread = findings_of(layout(**keys))
     assert "has no mask of class `2. Exudates/_EX` (2 of 2)" in lacking.message
-    assert "holds 1 files that no suffix of `class_suffixes` fits: `p1_OD.png`" in unread.message
+    assert "holds 1 file that no suffix of `class_suffixes` fits: `p1_OD.png`" in unread.message
 
 
 def test_masks_of_a_class_that_declare_white_as_zero_are_told(layout, workplace):

@@ -94,11 +94,23 @@ def test_the_files_of_the_classes_are_joined_in_the_stated_order(layout, workpla
         assert case.files == [root.relative_to(workplace) / image.format(case.id), *case.labels]
 
 
+def test_a_folder_with_the_name_of_a_class_file_is_told(layout, workplace):
+    path = workplace / "data/s0/segmentations/spleen.nii.gz"
+    path.unlink()
+    path.mkdir()
+    made = layout()
+    with pytest.raises(
+        DataError, match=r"`data/s0/segmentations/spleen.nii.gz` is a folder, but it must be a file"
+    ) as told:
+        made.read(next(case for case in made.all_cases("train") if case.id == "s0"))
+    assert told.value.hint == "replace the file, or remove it from the data set"
+
+
 def test_a_class_that_is_not_named_is_told_and_a_missing_file_is_refused(layout, workplace):
     save(workplace / "data/s0/segmentations/kidney.nii.gz", np.zeros((16, 16, 8), np.uint8))
     (finding,) = findings_of(layout())
     assert (finding.code, finding.severity) == ("unread_files", "warning")
-    assert "holds 1 files that no suffix of `class_suffixes` fits: `kidney.nii.gz`" in finding.message
+    assert "holds 1 file that no suffix of `class_suffixes` fits: `kidney.nii.gz`" in finding.message
     (workplace / "data/s0/segmentations/kidney.nii.gz").unlink()
     write(workplace / "data", label="{}/{}.nii.gz")
     save(workplace / "data/s0/part_of_liver.nii.gz", np.zeros((16, 16, 8), np.uint8))
